@@ -1,0 +1,34 @@
+"""What every test of the workspace shares: one thread a worker, no network, reasons for what is skipped."""
+
+import os
+
+# Before torch is imported: parallel test workers must not fight over the cores.
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ.setdefault(variable, "1")
+os.environ.setdefault("WANDB_MODE", "offline")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    needs_gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if needs_gpu:
+        import torch
+
+        if not torch.cuda.is_available():
+            for item in needs_gpu:
+                item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+    folder = os.environ.get("TENFOLD_DATA")
+    reason = None
+    if not folder:
+        reason = "TENFOLD_DATA is not set"
+    elif not Path(folder).is_dir():
+        reason = f"TENFOLD_DATA={folder} is not a folder"
+    if reason:
+        for item in items:
+            if item.get_closest_marker("realdata"):
+                item.add_marker(pytest.mark.skip(reason=reason))
