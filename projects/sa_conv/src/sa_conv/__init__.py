@@ -1,0 +1,1 @@
+"""SA-Conv: sample-adaptive equivariant convolutions for image restoration."""
