@@ -1,0 +1,13 @@
+from .images import ImagePair as ImagePair
+from .images import read_image as read_image
+from .images import read_pair as read_pair
+from .overlap import find_overlap as find_overlap
+from .overlap import fingerprint as fingerprint
+from .overlap import require_disjoint as require_disjoint
+from .sets import BSDS500_TEST_IMAGES as BSDS500_TEST_IMAGES
+from .sets import benchmark as benchmark
+from .sets import bsds500 as bsds500
+from .sets import denoising_benchmark as denoising_benchmark
+from .sets import div2k as div2k
+from .sets import rain100l as rain100l
+from .sets import t91 as t91
