@@ -1,0 +1,15 @@
+from .archives import ArchiveError as ArchiveError
+from .archives import extract_archive as extract_archive
+from .cifar import CIFAR10_CLASSES as CIFAR10_CLASSES
+from .cifar import load_cifar10 as load_cifar10
+from .digits import load_digits as load_digits
+from .download import Status as Status
+from .download import fetch as fetch
+from .download import status as status
+from .location import DataNotFoundError as DataNotFoundError
+from .location import root as root
+from .mnist import load_idx_images as load_idx_images
+from .mnist import read_idx as read_idx
+from .registry import DATASETS as DATASETS
+from .registry import Dataset as Dataset
+from .registry import RemoteFile as RemoteFile
