@@ -1,0 +1,107 @@
+"""Toy papers: packages made in a temporary folder and found like installed ones, that start in a fraction of a second."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+from tenfold_benchmarks import cli, codehash, discovery, sources
+
+HEADER = "import os, time, sys\nfrom tenfold.claims import Figure, Measurement, Table, claim\n"
+
+# Toys have an entry-point group of their own, so that the papers installed beside them stay out of the tests.
+COMMAND = """
+from tenfold_benchmarks import cli, discovery
+discovery.GROUP = "toys.claims"
+cli.main()
+"""
+
+
+@dataclass
+class Toys:
+    """A folder of toy papers, and the command `tenfold` run as a process that finds them, and only them."""
+
+    folder: Path
+    results: Path
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def paper(self, name: str, claims: str, **files: str) -> Path:
+        """Make (or rewrite) a paper; `claims` is the source of its claims module, without the imports."""
+        package = self.folder / name
+        package.mkdir(exist_ok=True)
+        (package / "__init__.py").touch()
+        (package / "claims.py").write_text(HEADER + dedent(claims))
+        for file, text in files.items():
+            path = package / file.replace("__", "/", 1) if "__" in file else package / f"{file}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(dedent(text))
+        info = self.folder / f"{name}-0.dist-info"
+        info.mkdir(exist_ok=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0\n")
+        (info / "entry_points.txt").write_text(f"[toys.claims]\n{name} = {name}.claims\n")
+        return package
+
+    def command(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-P", "-c", COMMAND, *arguments]
+
+    def options(self) -> dict:
+        environment = {**os.environ, "PYTHONPATH": str(self.folder), "COLUMNS": "200", **self.environment}
+        return {"cwd": self.folder, "env": environment, "text": True}
+
+    def tenfold(self, *arguments: str, **options: object) -> subprocess.CompletedProcess:
+        """Run `tenfold …` to its end."""
+        return subprocess.run(
+            self.command(*arguments),
+            check=False,
+            capture_output=True,
+            timeout=60,
+            **{**self.options(), **options},
+        )
+
+    def reproduce(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run `tenfold reproduce …` on the results folder, without the page."""
+        return self.tenfold("reproduce", *arguments, "--results", str(self.results), "--no-report")
+
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start `tenfold reproduce …` and come back at once."""
+        command = self.command("reproduce", *arguments, "--results", str(self.results), "--no-report")
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **self.options())
+
+    def record(self, paper: str, claim: str, seed: int = 0, scale: str = "smoke") -> dict:
+        return json.loads((self.results / scale / paper / f"{claim}-seed{seed}.json").read_text())
+
+
+@pytest.fixture
+def toys(tmp_path: Path) -> Toys:
+    folder = tmp_path / "site"
+    folder.mkdir()
+    return Toys(folder, tmp_path / "results")
+
+
+@pytest.fixture
+def here(
+    toys: Toys, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[int, str, str]]:
+    """Run `tenfold …` in this process, where no worker is needed: exit code, output, errors."""
+    monkeypatch.setattr(discovery, "GROUP", "toys.claims")
+    monkeypatch.syspath_prepend(str(toys.folder))
+    monkeypatch.chdir(toys.folder)
+    monkeypatch.setenv("COLUMNS", "200")
+    for cached in (sources.parse, codehash._tree_hash):
+        cached.cache_clear()
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["tenfold", *arguments])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        output = capsys.readouterr()
+        code = ended.value.code
+        return (code if isinstance(code, int) else 0), output.out, output.err
+
+    return run
