@@ -159,13 +159,13 @@ class StretchedMotifs(Dataset[Tensor]):
 
 # The pictures that come inside scikit-image, without a download.
 BUILTIN_COLOUR = (
-    "astronaut",
-    "chelsea",
-    "coffee",
-    "rocket",
-    "hubble_deep_field",
-    "immunohistochemistry",
     "retina",
+    "immunohistochemistry",
+    "hubble_deep_field",
+    "rocket",
+    "astronaut",
+    "coffee",
+    "chelsea",
 )
 BUILTIN_GREY = ("camera", "brick", "grass", "gravel", "text", "page", "coins", "moon", "clock")
 

@@ -1,0 +1,10 @@
+from .degradations import add_noise as add_noise
+from .degradations import add_rain as add_rain
+from .degradations import imresize as imresize
+from .pairs import PairedImages as PairedImages
+from .pairs import PatchSampler as PatchSampler
+from .pairs import RandomPatches as RandomPatches
+from .tasks import DenoisingData as DenoisingData
+from .tasks import DerainingData as DerainingData
+from .tasks import RestorationDataModule as RestorationDataModule
+from .tasks import SuperResolutionData as SuperResolutionData
