@@ -22,7 +22,7 @@ def test_parameters_are_those_of_the_paper():
     assert parameters(FeatureHyperNet(35)) == 29_107
 
 
-@pytest.mark.parametrize("hyper, channels", [(ImageHyperNet(), 3), (FeatureHyperNet(35), 35)])
+@pytest.mark.parametrize(("hyper", "channels"), [(ImageHyperNet(), 3), (FeatureHyperNet(35), 35)])
 def test_starts_at_zero_and_returns_there(hyper, channels):
     x = 255 * torch.rand(2, channels, 32, 30)
     assert torch.equal(hyper(x), torch.zeros(2, 3))

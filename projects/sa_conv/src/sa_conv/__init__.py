@@ -1,1 +1,5 @@
 """SA-Conv: sample-adaptive equivariant convolutions for image restoration."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -71,7 +71,7 @@ class _HyperNet(nn.Module):
                 f"{self.min_size}×{self.min_size}: pad the image or use geometry='learned'"
             )
         features = self._features(x)
-        pooled = F.adaptive_avg_pool2d(reference, features.shape[-2:])
+        pooled = F.adaptive_avg_pool2d(reference, tuple(features.shape[-2:]))
         return self.mlp((features * pooled).mean((-2, -1)))
 
     def _features(self, x: Tensor) -> Float[Tensor, "b 32 h w"]:
@@ -112,6 +112,7 @@ class ImageHyperNet(_HyperNet):
         self.value_range = value_range
         self.normalize_input = normalize_input
         self._range_checked = False
+        self._luminance: Tensor
         self.register_buffer("_luminance", torch.tensor(_LUMINANCE).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b out"]:
