@@ -175,7 +175,7 @@ def over_seeds(values: Sequence[Any]) -> str:
 
     Example:
         >>> over_seeds([1.0, 1.2, 1.1]), over_seeds([3]), over_seeds(["exact", "exact"]), over_seeds([])
-        ('1.1 ± 0.1', '3', 'exact', '–')
+        ('1.10 ± 0.10', '3', 'exact', '–')
     """
     numbers = [number(value) for value in values if isinstance(value, bool) or value is not None]
     finite = [x for x in numbers if x is not None]
