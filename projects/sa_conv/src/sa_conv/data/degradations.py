@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sa_conv.synthetic import rain_layer
 
-__all__ = ["add_noise", "add_rain", "imresize"]
+__all__ = ["add_noise", "add_rain", "as_it_is", "fresh_noise", "imresize", "noisy", "rainy"]
 
 LARGEST_RAIN_ANGLE = math.pi / 4
 
@@ -87,3 +87,26 @@ def add_rain(
         img.shape[1], img.shape[2], angle=angle, density=density, intensity=intensity, seed=seed + 1_000_003
     )
     return (img.float() + rain).round().clamp(0, 255).to(torch.uint8)
+
+
+def as_it_is(image: Tensor, index: int) -> Tensor:
+    """For training patches that are degraded when they are drawn."""
+    return image
+
+
+def noisy(image: Tensor, index: int, sigma: float, first_seed: int) -> Tensor:
+    """`add_noise` with a realisation of its own for every image of a set."""
+    if len(image) == 3 and torch.equal(image[0], image[1]) and torch.equal(image[0], image[2]):
+        # a grey file read as RGB gets grey noise: three independent draws would make the task easier than it is
+        return add_noise(image[:1], sigma, first_seed + index).expand(3, -1, -1)
+    return add_noise(image, sigma, first_seed + index)
+
+
+def fresh_noise(patch: Tensor, generator: torch.Generator, sigma: float) -> Tensor:
+    """`add_noise` with the generator of a draw."""
+    return add_noise(patch, sigma, generator)
+
+
+def rainy(image: Tensor, index: int, density: float, intensity: float, first_seed: int) -> Tensor:
+    """`add_rain` with a direction and streaks of its own for every image of a set."""
+    return add_rain(image, first_seed + index, density=density, intensity=intensity)

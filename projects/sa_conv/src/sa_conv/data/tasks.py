@@ -15,23 +15,16 @@ tested is refused by content, not by name.
 import functools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import lightning
-import torch
 from tenfold import restoration
 from tenfold.restoration import ImagePair
-from torch import Tensor
 from torch.utils.data import DataLoader
 
-from sa_conv.synthetic import BUILTIN_COLOUR, builtin_images
-
-from .degradations import add_noise, add_rain
+from .degradations import as_it_is, fresh_noise, noisy, rainy
 from .pairs import Augmentation, Degrade, PairedImages, PatchDegrade, PatchSampler, RandomPatches
-
-Source = Literal["bsds500", "div2k", "t91", "builtin"]
-Item = ImagePair | Tensor
-Channels = Literal[1, 3]
+from .sources import Channels, Item, Source, clean_source, hold_out
 
 TEST_SEED = 10_000
 """Seeds of test degradations start here, those of fixed training noise at 100,000: no realisation is shared."""
@@ -224,12 +217,12 @@ class DenoisingData(RestorationDataModule):
 
     def degrade_image(self, part: Literal["train", "val", "test"]) -> Degrade:
         if part == "train" and not self.fixed_noise:
-            return _as_it_is
+            return as_it_is
         first = FIXED_NOISE_SEED + self.seed if part == "train" else TEST_SEED
-        return functools.partial(_noisy, sigma=self.sigma, first_seed=first)
+        return functools.partial(noisy, sigma=self.sigma, first_seed=first)
 
     def degrade_patch(self) -> PatchDegrade | None:
-        return None if self.fixed_noise else functools.partial(_fresh_noise, sigma=self.sigma)
+        return None if self.fixed_noise else functools.partial(fresh_noise, sigma=self.sigma)
 
 
 class SuperResolutionData(RestorationDataModule):
@@ -345,7 +338,7 @@ class DerainingData(RestorationDataModule):
         if self.source != "rain100l":
             return super().source_items()
         pairs: list[Item] = list(restoration.rain100l("train", self.data_root, partial=self.partial))
-        return _hold_out(pairs, self.n_val, self.source)
+        return hold_out(pairs, self.n_val, self.source)
 
     def test_items(self, name: str) -> list[Item]:
         if name != "rain100l":
@@ -356,59 +349,8 @@ class DerainingData(RestorationDataModule):
         if self.source == "rain100l":
             return None
         first = FIXED_NOISE_SEED + self.seed if part == "train" else TEST_SEED
-        return functools.partial(_rainy, density=self.density, intensity=self.intensity, first_seed=first)
-
-
-def clean_source(
-    source: str, n_val: int, scale: int = 1, root: str | Path | None = None, channels: Channels = 3
-) -> tuple[list[Item], list[Item]]:
-    """Training and validation items of a source of clean images.
-
-    Raises:
-        ValueError: for an unknown source, or if nothing is left to train on.
-    """
-    if source == "div2k":
-        return list(restoration.div2k(1, 800, scale, root)), list(
-            restoration.div2k(801, 800 + n_val, scale, root)
-        )
-    items: list[Item]
-    if source == "bsds500":
-        items = [ImagePair(file.stem, file) for file in restoration.bsds500(root=root)]
-    elif source == "t91":
-        items = [ImagePair(file.stem, file) for file in restoration.t91(root)]
-    elif source == "builtin":
-        if channels != 3:
-            raise ValueError(f"source 'builtin' holds colour images; channels must be 3, got {channels}")
-        items = list(builtin_images(BUILTIN_COLOUR).values())
-    else:
-        raise ValueError(f"source must be one of {', '.join(get_args(Source))}, got {source!r}")
-    return _hold_out(items, n_val, source)
-
-
-def _hold_out(items: list[Item], n_val: int, source: str) -> tuple[list[Item], list[Item]]:
-    if n_val >= len(items):
-        raise ValueError(f"n_val is {n_val}, but source {source!r} has only {len(items)} images")
-    return items[:-n_val], items[-n_val:]
+        return functools.partial(rainy, density=self.density, intensity=self.intensity, first_seed=first)
 
 
 def _files(items: Sequence[Item]) -> list[Path]:
     return [item.clean for item in items if isinstance(item, ImagePair)]
-
-
-def _as_it_is(image: Tensor, index: int) -> Tensor:
-    return image
-
-
-def _noisy(image: Tensor, index: int, sigma: float, first_seed: int) -> Tensor:
-    if len(image) == 3 and torch.equal(image[0], image[1]) and torch.equal(image[0], image[2]):
-        # a grey file read as RGB gets grey noise: three independent draws would make the task easier than it is
-        return add_noise(image[:1], sigma, first_seed + index).expand(3, -1, -1)
-    return add_noise(image, sigma, first_seed + index)
-
-
-def _fresh_noise(patch: Tensor, generator: Any, sigma: float) -> Tensor:
-    return add_noise(patch, sigma, generator)
-
-
-def _rainy(image: Tensor, index: int, density: float, intensity: float, first_seed: int) -> Tensor:
-    return add_rain(image, first_seed + index, density=density, intensity=intensity)
