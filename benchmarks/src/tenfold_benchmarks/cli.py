@@ -126,12 +126,13 @@ def report(
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the page goes.")] = Path("report.html"),
     readme: Annotated[
         list[Path] | None,
-        typer.Option(metavar="FILE", help="Renew the claims tables of this README instead; may be repeated."),
+        typer.Option(
+            metavar="FILE", help="Renew the claims tables of READMEs instead; more files may follow."
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="With --readme: change nothing, exit 1 if one is old.")
     ] = False,
-    more_readmes: Annotated[list[Path] | None, typer.Option("--and", hidden=True)] = None,
 ) -> None:
     """Write one self-contained page of all results, or renew the tables in READMEs.
 
@@ -141,7 +142,8 @@ def report(
 
     folder = results or environment.default_results()
     if readme:
-        sys.exit(renew_readmes(readme, folder, check, Console()))
+        # `--readme A B`: the shell gives B as a paper.
+        sys.exit(renew_readmes([*readme, *map(Path, paper or [])], folder, check, Console()))
     if check:
         raise ValueError("--check goes with --readme FILE")
     sys.exit(report_results(paper or [], scale or [], folder, out, Console()))

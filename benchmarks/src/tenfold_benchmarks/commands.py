@@ -14,7 +14,7 @@ from tenfold_benchmarks.local import LocalLauncher, default_workers
 from tenfold_benchmarks.progress import Display
 from tenfold_benchmarks.reproduce import Launch, Plan, excused, make_plan, reproduce
 from tenfold_benchmarks.results import read_all
-from tenfold_benchmarks.summary import rows
+from tenfold_benchmarks.summary import Row, rows
 
 LAUNCHERS = ("local", "ray")
 
@@ -68,15 +68,12 @@ def report_results(
     names: Sequence[str], scale_names: Sequence[str], results: Path, out: Path, console: Console
 ) -> int:
     """`tenfold report`: the page of everything a results folder holds."""
-    from tenfold_benchmarks.discovery import Paper
-
     scales = [str(choose_scale(name)) for name in scale_names] or [str(scale) for scale in Scale]
     records, complaints = read_all(results, scales)
+    for name in names:
+        if all(record["paper"] != name for record in records):
+            choose([name])  # raises if it is not installed either, with the known names
     if names:
-        known: dict[str, Paper | None] = {record["paper"]: None for record in records}
-        for name in names:
-            if name not in known and name not in papers():
-                choose([name])  # raises, with the known names
         records = [record for record in records if record["paper"] in names]
     if not records:
         raise ValueError(
@@ -89,7 +86,7 @@ def report_results(
     return 0
 
 
-def _write_report(table: Sequence, complaints: Sequence[str], out: Path, console: Console) -> None:
+def _write_report(table: Sequence[Row], complaints: Sequence[str], out: Path, console: Console) -> None:
     from tenfold_benchmarks.report import render
 
     write_whole(out.absolute(), render(table, complaints))

@@ -55,11 +55,11 @@ class Row:
 
     @property
     def criterion(self) -> str:
-        return " / ".join(dict.fromkeys(str(r["criterion"]) for r in self.measured)) or "not measured"
+        return str(self.measured[0]["criterion"]) if self.measured else "not measured"
 
     @property
     def quantity(self) -> str:
-        return " / ".join(dict.fromkeys(str(r["quantity"]) for r in self.measured if r.get("quantity")))
+        return str(self.measured[0]["quantity"]) if self.measured else ""
 
     @property
     def ours(self) -> str:
@@ -88,13 +88,12 @@ class Row:
         """The verdict in words."""
         passed = sum(bool(record["passed"]) for record in self.records)
         n = len(self.records)
-        partly = f"{passed} of {n} seeds"
         return {
-            HOLDS: "holds" if n == 1 else f"holds ({n} of {n} seeds)",
-            PARTLY: partly,
+            HOLDS: "holds" if n == 1 else f"holds ({n} of {n})",
+            PARTLY: f"{passed} of {n} seeds",
             FAILS: "does not hold",
-            GAP: f"known gap ({partly})" if passed else "known gap",
-            ERROR: f"error ({n - len(self.measured)} of {n} seeds)" if n > 1 else "error",
+            GAP: f"known gap ({passed} of {n})" if passed else "known gap",
+            ERROR: f"error ({n - len(self.measured)} of {n})" if n > 1 else "error",
             MISSING: "not measured",
         }[self.kind]
 
@@ -186,7 +185,20 @@ def over_seeds(values: Sequence[Any]) -> str:
     centre, spread = mean(finite), stdev(finite)
     if spread == 0:
         return show(values[0])
-    digits = max(0, 1 - math.floor(math.log10(spread)))  # two digits of the spread
-    if abs(centre) < 1e-3 or digits > 5:
-        return f"{centre:.3g} ± {spread:.2g}"
+    if abs(centre) < 1e-3 or abs(centre) >= 1e6:
+        return f"{centre:.2e} ± {spread:.1e}"
+    exponent = int(f"{spread:.1e}".partition("e")[2])
+    digits = min(6, max(0, 1 - exponent))  # two digits of the spread
     return f"{centre:.{digits}f} ± {spread:.{digits}f}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    Example:
+        >>> duration(0.01), duration(12.34), duration(300)
+        ('< 0.1 s', '12.3 s', '5.0 min')
+    """
+    if seconds < 0.1:
+        return "< 0.1 s"
+    return f"{seconds:.1f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
