@@ -157,8 +157,8 @@ def compare(
 ) -> None:
     """List what regressed from OLD to NEW; exit code 1 if anything did.
 
-    A regression is a worse verdict, a headline number outside mean ± 3σ of the old seeds on the worse side or by an
-    unknown side, 1.3 times the seconds, or 1.2 times the peak memory.
+    A regression is a worse verdict, a headline number outside mean ± 3σ of the old seeds, 1.3 times the seconds, or
+    1.2 times the peak memory (the last two on the same kind of device only).
     """
     from tenfold_benchmarks.commands import compare_results
 
