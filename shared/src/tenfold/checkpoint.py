@@ -198,7 +198,7 @@ def load_weights_only(path: str | Path, map_location: Any = "cpu") -> Any:
         ) from error
 
 
-def write_atomically(path: Path, payload: bytes) -> None:
+def write_atomically(path: Path, payload: bytes | memoryview) -> None:
     """Write a file such that a reader, or a crash, sees the old content or the new one and nothing between."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

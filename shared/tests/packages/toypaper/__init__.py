@@ -1,0 +1,1 @@
+"""A paper small enough to be trained, killed and continued within a test."""
