@@ -1,3 +1,12 @@
 from . import theory as theory
+from .geometry import BentBank as BentBank
+from .geometry import Frame as Frame
 from .hyper import FeatureHyperNet as FeatureHyperNet
 from .hyper import ImageHyperNet as ImageHyperNet
+from .layers import SAConv2d as SAConv2d
+from .layers import SAConvOptions as SAConvOptions
+from .layers import SAGroupConv2d as SAGroupConv2d
+from .layers import SALiftingConv2d as SALiftingConv2d
+from .layers import SAProjectionConv2d as SAProjectionConv2d
+from .layers import SASequential as SASequential
+from .sample_conv import sample_conv2d as sample_conv2d

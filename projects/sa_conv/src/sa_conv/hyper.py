@@ -71,7 +71,7 @@ class _HyperNet(nn.Module):
                 f"{self.min_size}×{self.min_size}: pad the image or use geometry='learned'"
             )
         features = self._features(x)
-        pooled = F.adaptive_avg_pool2d(reference, tuple(features.shape[-2:]))
+        pooled = F.adaptive_avg_pool2d(reference, (features.shape[-2], features.shape[-1]))
         return self.mlp((features * pooled).mean((-2, -1)))
 
     def _features(self, x: Tensor) -> Float[Tensor, "b 32 h w"]:
