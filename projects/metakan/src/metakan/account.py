@@ -8,6 +8,7 @@ With E edges and O outputs over all layers, q numbers an edge, prompts of d numb
 The paper prints C (h + 1) q as the last term; that formula is available next to the exact one.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -63,7 +64,7 @@ def _basis_numbers(cfg: Mapping[str, Any], base_key: str, frozen: bool) -> tuple
 
 def _fully_connected(cfg: Mapping[str, Any], formula: str, frozen: bool) -> int:
     widths = cfg["widths"]
-    edges = sum(a * b for a, b in zip(widths, widths[1:]))
+    edges = sum(a * b for a, b in itertools.pairwise(widths))
     outputs = sum(widths[1:])
     if cfg["name"] == "mlp":
         return edges + outputs * int(cfg.get("bias", True))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from .arguments import check_choice, check_input, check_positive, check_probability
 from .bases import Basis, BSplineBasis, WaveletBasis
 from .edges import base_function, edge_features
-from .generation import GeneratedWeights, generated_call, generate
+from .generation import GeneratedWeights, generate, generated_call
 from .layers import check_meta
 from .meta import PROMPT_INITS, MetaLearner, prompt_init_
 

@@ -42,6 +42,8 @@ def edge_features(
     normed: Tensor | None = None,
 ) -> Float[Tensor, "... n q"]:
     """[basis(x) | base(x)], one row of q features per entry of x; the basis sees `normed` where it is given."""
+    if normed is None and base is F.silu and isinstance(basis, BSplineBasis):
+        return basis.features(x, silu=True)
     values = basis(x if normed is None else normed)
     if base is None:
         return values
@@ -95,7 +97,10 @@ class EdgeLinear(nn.Module):
         """sum_i phi_ji(x_i) for the edge weights given, without bias."""
         if isinstance(self.basis, WaveletBasis):
             return self.basis.edges(x[:, None, :], weight).sum(dim=-1)
-        return F.linear(self.features(x).flatten(1).to(weight.dtype), weight.flatten(1))
+        features = self.features(x).to(weight.dtype)
+        if weight.transpose(1, 2).is_contiguous():  # weights of a KANLinear lie as the splines do: no copies
+            return F.linear(features.transpose(1, 2).flatten(1), weight.transpose(1, 2).flatten(1))
+        return F.linear(features.flatten(1), weight.flatten(1))
 
     def prepare(self, x: Float[Tensor, "... i"]) -> Float[Tensor, "n i"]:
         """Check the input and flatten its leading dimensions."""

@@ -140,7 +140,7 @@ def from_kan(
     model.to(kan.layers[0].weight)  # type: ignore[call-overload]
     targets = [weight.detach().flatten(0, 1) for _, weight in kan.edge_layers()]
     for layer, source in zip(model.layers, kan.layers):
-        state = {k: v for k, v in source.state_dict().items() if k not in ("weight", "scaler")}
+        state = {k: v for k, v in source.state_dict().items() if k not in ("packed_weight", "scaler")}
         layer.load_state_dict({**state, "prompts": layer.prompts})
     _start_at_principal_components(model, targets)
     _fit(model, targets, steps, lr)

@@ -33,6 +33,8 @@ class KANLinear(EdgeLinear):
         input_norm: "layer" normalises what the basis sees; output_norm: "batch" normalises the outputs.
         check_finite: raise on NaN or infinite inputs instead of passing them on.
 
+    The parameter is `packed_weight` (out, q, in), the layout of the fast product; `weight` is a view of it.
+
     Example:
         >>> KANLinear(64, 10)(torch.rand(32, 64)).shape
         torch.Size([32, 10])
@@ -58,7 +60,7 @@ class KANLinear(EdgeLinear):
             raise ValueError(
                 "scaler must be False for wavelets, whose edges have a weight of their own already"
             )
-        self.weight = nn.Parameter(torch.empty(out_features, in_features, self.n_weights))
+        self.packed_weight = nn.Parameter(torch.empty(out_features, self.n_weights, in_features))
         self.scaler = nn.Parameter(torch.empty(out_features, in_features)) if scaler else None
         self.reset_parameters()
 
@@ -67,24 +69,29 @@ class KANLinear(EdgeLinear):
         """Base U(-1, 1)/sqrt(in); coefficients N(0, (s / sqrt(in m))^2), s = 0.01 for splines, else 1; scaler N(1, 0.1^2)."""
         root = math.sqrt(self.in_features)
         if isinstance(self.basis, WaveletBasis):
-            self.weight.zero_()
-            self.weight[..., 2].uniform_(-1.0 / root, 1.0 / root)
+            self.packed_weight.zero_()
+            self.packed_weight[:, 2].uniform_(-1.0 / root, 1.0 / root)
             return
         m = self.basis.n_basis
         scale = 0.01 if isinstance(self.basis, BSplineBasis) else 1.0
-        self.weight[..., :m].normal_(0.0, scale / root / math.sqrt(m))
+        self.packed_weight[:, :m].normal_(0.0, scale / root / math.sqrt(m))
         if self.base_activation is not None:
-            self.weight[..., m].uniform_(-1.0 / root, 1.0 / root)
+            self.packed_weight[:, m].uniform_(-1.0 / root, 1.0 / root)
         if self.scaler is not None:
             self.scaler.normal_(1.0, 0.1)
 
+    @property
+    def weight(self) -> Float[Tensor, "o i q"]:
+        """The trained numbers of every edge, [coefficients | base weight]; writing to it writes the parameter."""
+        return self.packed_weight.transpose(1, 2)
+
     def edge_weights(self) -> Float[Tensor, "o i q"]:
         """The weights of all edges, with scaler and pruning applied."""
-        weight: Tensor = self.weight
+        weight: Tensor = self.packed_weight
         if self.scaler is not None:
             m = self.basis.n_basis
-            weight = torch.cat([weight[..., :m] * self.scaler[..., None], weight[..., m:]], dim=-1)
-        return self.masked(weight)
+            weight = torch.cat([weight[:, :m] * self.scaler[:, None], weight[:, m:]], dim=1)
+        return self.masked(weight.transpose(1, 2))
 
     def forward(self, x: Float[Tensor, "... i"]) -> Float[Tensor, "... o"]:
         """Any number of leading dimensions."""

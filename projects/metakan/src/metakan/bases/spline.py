@@ -1,21 +1,23 @@
-"""B-splines on uniform knots, evaluated through their local support (page section 3.1).
+"""B-splines on uniform knots, through their local support (page section 3.1).
 
 On cell c of the extended grid, t_c <= x < t_{c+1}, only the bases B_{c-k} ... B_c are alive, and each is a polynomial
 of degree k in the cell coordinate t = (x - t_c) / h. So all values at x are one product
 
-    [B_0(x) ... B_{G+k-1}(x)] = [1, t, ..., t^k] @ table[c],
+    [B_0(x) ... B_{G+k-1}(x)] = [1, t, ..., t^k] @ table[c]
 
-with a small constant table. It is computed as a weighted gather (`embedding_bag`), without the intermediates of the
-Cox-de Boor recursion, and its derivatives are the same product with the derivatives of the powers.
+with a small constant table. In eager mode the equivalent closed form of `closed_form.py` is faster and keeps nothing
+but x for the backward pass.
 """
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from ..arguments import check_positive, check_range
 from .basis import Basis
+from .closed_form import closed_form_features, closed_form_works
 
 
 class BSplineBasis(Basis):
@@ -64,11 +66,26 @@ class BSplineBasis(Basis):
 
     def forward(self, x: Float[Tensor, "... n"]) -> Float[Tensor, "... n m"]:
         """Values of the G + k splines at every entry of x."""
+        return self.features(x, silu=False).to(x.dtype)
+
+    def features(self, x: Float[Tensor, "... n"], silu: bool) -> Float[Tensor, "... n q"]:
+        """The splines and, with `silu`, SiLU(x) behind them, computed at least in float32."""
         wide = x.to(torch.promote_types(x.dtype, torch.float32))
-        cell, t = self.locate(wide)
-        table = self.table(wide)[cell]  # ... n p m
+        if self.spline_order and closed_form_works(wide):
+            flat = wide.reshape(-1, x.shape[-1])
+            values = closed_form_features(flat, self.grid_size, self.spline_order, self.grid_range, silu)
+            return values.transpose(1, 2).reshape(*x.shape, -1)
+        values = self.piecewise(wide)
+        return torch.cat([values, F.silu(wide)[..., None]], dim=-1) if silu else values
+
+    def piecewise(self, x: Float[Tensor, "... n"]) -> Float[Tensor, "... n m"]:
+        """The same values from the polynomials on the cell of every entry: [1, t, ..., t^k] @ table[cell].
+
+        Made of ordinary differentiable operations only, for `torch.compile` and `torch.func`.
+        """
+        cell, t = self.locate(x)
         powers = torch.stack([1.0 + 0.0 * t] + [t**p for p in range(1, self.spline_order + 1)], dim=-1)
-        return torch.einsum("...p,...pm->...m", powers, table).to(x.dtype)
+        return torch.einsum("...p,...pm->...m", powers, self.table(x)[cell])
 
     def table(self, like: Tensor) -> Float[Tensor, "cells powers m"]:
         """The constant polynomial coefficients in the dtype and on the device of `like`."""
@@ -108,7 +125,7 @@ def cell_table(grid_size: int, spline_order: int) -> Float[Tensor, "cells powers
         pieces.append((r * rising + (order + 1 - r) * falling + shifted) / order)
     table = np.zeros((grid_size + 2 * k + 2, k + 1, grid_size + k))
     for cell in range(grid_size + 2 * k):
-        for r in range(k + 1):
-            if 0 <= cell - r < grid_size + k:
-                table[cell + 1, :, cell - r] = pieces[-1][r]
+        for piece in range(k + 1):
+            if 0 <= cell - piece < grid_size + k:
+                table[cell + 1, :, cell - piece] = pieces[-1][piece]
     return torch.from_numpy(table)

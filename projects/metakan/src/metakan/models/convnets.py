@@ -44,7 +44,7 @@ class _Backbone(PretrainedMixin, nn.Module):
             )
         check_positive(in_channels=c["in_channels"], n_classes=c["n_classes"], kernel_size=c["kernel_size"])
         check_probability("dropout", c["dropout"])
-        family = FAMILIES[c["basis"]] if c["basis"] in FAMILIES else None
+        family = FAMILIES.get(c["basis"], None)
         basis = make_basis(
             *(c[k] for k in ("basis", "grid_size", "spline_order", "grid_range", "basis_options"))
         )
@@ -225,6 +225,6 @@ class MetaConvKANNet(_Backbone):
         net = ConvKANNet(**{key: value for key, value in self.config.items() if key not in own})
         net.to(self.layers[0].prompts)  # type: ignore[call-overload]
         for index, (layer, ours) in enumerate(zip(self.layers, net.layers)):
-            copy_layer(layer, ours, layer.edge_weights(self.bank[index]))  # type: ignore[operator]
+            copy_layer(layer, ours, {"weight": layer.edge_weights(self.bank[index])})  # type: ignore[operator]
         net.head.load_state_dict(self.head.state_dict())
         return net.train(self.training)

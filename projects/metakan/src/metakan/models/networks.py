@@ -1,5 +1,6 @@
 """Fully connected networks: MLP, KAN, and MetaKAN, in which all edges of a layer cluster share one meta-learner."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ class MLP(PretrainedMixin, nn.Module):
         widths = check_widths(widths)
         check_choice("activation", activation, tuple(ACTIVATIONS))
         self.config = {"widths": widths, "activation": activation, "bias": bias}
-        self.layers = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in zip(widths, widths[1:]))
+        self.layers = nn.ModuleList(nn.Linear(a, b, bias=bias) for a, b in itertools.pairwise(widths))
         self._activation = ACTIVATIONS[activation]
 
     def forward(self, x: Float[Tensor, "... i"]) -> Float[Tensor, "... o"]:
@@ -186,7 +187,7 @@ class KAN(EdgeNetwork):
         }  # fmt: skip
         _, options = _shared_options(self.config)
         self.layers = nn.ModuleList(
-            KANLinear(a, b, scaler=scaler, **options) for a, b in zip(widths, widths[1:])
+            KANLinear(a, b, scaler=scaler, **options) for a, b in itertools.pairwise(widths)
         )
         self._finish_layers(masked)
 
@@ -270,7 +271,7 @@ class MetaKAN(EdgeNetwork):
         q = kan_basis.n_weights(options["base_activation"] is not None)
         assignment = assign_layers(widths[1:], n_meta)
         self.bank = MetaBank(assignment, prompt_dim, hidden, q, activation, dropout)
-        self.layers = nn.ModuleList(MetaKANLinear(a, b, **options) for a, b in zip(widths, widths[1:]))
+        self.layers = nn.ModuleList(MetaKANLinear(a, b, **options) for a, b in itertools.pairwise(widths))
         self._finish_layers(masked)
 
     def forward(self, x: Float[Tensor, "... i"]) -> Float[Tensor, "... o"]:
@@ -310,7 +311,7 @@ class MetaKAN(EdgeNetwork):
         kan = KAN(**{key: self.config[key] for key in keys})
         kan.to(self.layers[0].prompts)  # type: ignore[call-overload]
         for ours, (layer, weight) in zip(kan.layers, list(self.edge_layers())):
-            copy_layer(layer, ours, weight)  # type: ignore[arg-type]
+            copy_layer(layer, ours, {"packed_weight": weight.transpose(1, 2)})  # type: ignore[arg-type]
         return kan.train(self.training)
 
     def update_grid(self, *args: object, **kwargs: object) -> None:
@@ -324,10 +325,10 @@ class MetaKAN(EdgeNetwork):
 
 
 @torch.no_grad()
-def copy_layer(source: nn.Module, target: nn.Module, weight: Tensor) -> None:
-    """Copy everything but the prompts from a layer with generated weights to one with its own, and `weight`."""
+def copy_layer(source: nn.Module, target: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy everything but the prompts from a layer with generated weights to one with its own, and `weights`."""
     state = {name: value for name, value in source.state_dict().items() if name != "prompts"}
-    target.load_state_dict({**state, "weight": weight})
+    target.load_state_dict({**state, **weights})
 
 
 def meta_param_groups(
