@@ -1,0 +1,16 @@
+"""What the paper claims, each as a measurable check; C1–C9 of the paper page, section 8."""
+
+from .accuracy import accuracy_at_a_ninth
+from .bases import any_basis
+from .depth import deep_variant
+from .equations import equations
+from .highdim import high_dimension
+from .interpretability import interpretability
+from .memory import training_memory
+from .parameters import parameter_counts
+from .symbolic import symbolic_regression
+
+__all__ = [
+    "accuracy_at_a_ninth", "any_basis", "deep_variant", "equations", "high_dimension", "interpretability",
+    "parameter_counts", "symbolic_regression", "training_memory",
+]  # fmt: skip
