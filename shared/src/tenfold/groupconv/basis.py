@@ -4,7 +4,7 @@ A basis is a tensor (p, p, |G|, K): pixel row i (Y down), pixel column j (X righ
 coefficients w is Σ_k B[..., t, k] w_k at element t. Coordinates are x_j = (j − r)/r with r = (p − 1)/2, in [−1, 1].
 
 bicubic   samples of a filter on the p×p grid, interpolated by Keys' cubic where t⁻¹δ falls between them; K = p²
-fourier   low frequencies, orthonormalised over pixels and elements; K = rank, p² for q = p
+fourier   low frequencies, orthonormalised over pixels and elements; K = rank, q² for odd q, q = p unless told
 lattice   free p×p kernels (p even or odd), turned by rot90 and flip; only for C1, C2, C4, D1, D2, D4; K = p²
 
 `geometry` is the inverse D⁻¹ of a linear map of the plane, or a batch of them: the functions become φ_k(t⁻¹D⁻¹δ) and
@@ -128,7 +128,7 @@ def fourier_whitening(
     Args:
         group: the symmetry group.
         kernel_size: p, odd, at least 3.
-        frequencies: q ≤ p per axis; None is p. Fewer give smoother filters with q² coefficients.
+        frequencies: q ≤ p per axis; None is p. Fewer give smoother filters with fewer coefficients (q² for odd q).
         smooth: multiply column e by 1/(25·max(var_e, 0.04)), which damps functions whose energy depends on the
             orientation (F-Conv's choice for classification; off in restoration).
 
@@ -153,7 +153,9 @@ def fourier_whitening(
     basis = (functions @ whitening).unflatten(0, (kernel_size**2, group.order))
     mean_energy = basis.sum(0).square()  # S₁: t e
     energy = kernel_size**2 * basis.square().sum(0)  # S₂: t e
-    variation = (mean_energy.std(0) + energy.std(0)) / (mean_energy + energy).mean(0)
+    variation = (mean_energy.std(0, correction=0) + energy.std(0, correction=0)) / (
+        mean_energy + energy
+    ).mean(0)
     return whitening / (25 * variation.clamp(min=0.04))
 
 
