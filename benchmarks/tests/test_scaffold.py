@@ -124,17 +124,8 @@ def test_its_tests_pass_it_is_formatted_and_its_claim_fails(workspace, toys):
     for check in (["format", "--check"], ["check"]):
         done = python("ruff", *check, style, str(folder))
         assert done.returncode == 0, done.stdout + done.stderr
-    tests = python(
-        "pytest",
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "--doctest-modules",
-        "--import-mode=importlib",
-        str(folder),
-    )
+    plain = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--doctest-modules", "--import-mode=importlib")
+    tests = python("pytest", *plain, "-W", "error", "-o", "markers=slow", str(folder))
     assert tests.returncode == 0, tests.stdout + tests.stderr
     done = toys.tenfold("reproduce", "eleventh", "--results", str(toys.results), "--no-report")
     assert done.returncode == 1, done.stdout + done.stderr
