@@ -1,4 +1,7 @@
 from . import theory as theory
+from .convert import bconv_to_tl as bconv_to_tl
+from .convert import tl_to_sa as tl_to_sa
+from .convert import warm_start as warm_start
 from .geometry import BentBank as BentBank
 from .geometry import Frame as Frame
 from .hyper import FeatureHyperNet as FeatureHyperNet
@@ -9,4 +12,17 @@ from .layers import SAGroupConv2d as SAGroupConv2d
 from .layers import SALiftingConv2d as SALiftingConv2d
 from .layers import SAProjectionConv2d as SAProjectionConv2d
 from .layers import SASequential as SASequential
+from .models import EDSR as EDSR
+from .models import RCAN as RCAN
+from .models import RDN as RDN
+from .models import Derained as Derained
+from .models import RCDNet as RCDNet
+from .models import build_model as build_model
+from .models import parameter_count as parameter_count
 from .sample_conv import sample_conv2d as sample_conv2d
+from .theory import bias_variance_experiment as bias_variance_experiment
+from .theory import continuous_bound as continuous_bound
+from .theory import discrete_bound as discrete_bound
+from .theory import reynolds as reynolds
+from .theory import symmetry_error as symmetry_error
+from .theory import tikhonov_restore as tikhonov_restore

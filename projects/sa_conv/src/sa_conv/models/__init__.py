@@ -1,0 +1,5 @@
+"""The restoration networks of the paper in all variants (section 4)."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

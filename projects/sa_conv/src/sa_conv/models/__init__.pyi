@@ -1,0 +1,12 @@
+from .accounting import ParameterCount as ParameterCount
+from .accounting import parameter_count as parameter_count
+from .build import build_model as build_model
+from .convolutions import VARIANTS as VARIANTS
+from .convolutions import Variant as Variant
+from .edsr import EDSR as EDSR
+from .network import NetworkOptions as NetworkOptions
+from .network import RestorationNetwork as RestorationNetwork
+from .rcan import RCAN as RCAN
+from .rcdnet import Derained as Derained
+from .rcdnet import RCDNet as RCDNet
+from .rdn import RDN as RDN
