@@ -197,6 +197,14 @@ def test_another_checkpoint_starts_a_new_run(wanted: str):
     assert not request.continues
 
 
+def test_a_named_checkpoint_and_a_named_directory_are_a_new_run():
+    run = make_run("old")
+    request = request_of(f"fit --config smoke --ckpt_path {run}/checkpoints/last.ckpt --run_dir new")
+    assert request.run_dir == Path("new")
+    assert not request.continues
+    assert request_of("fit --config smoke --ckpt_path best --run_dir old").run_dir is None
+
+
 def test_a_checkpoint_from_elsewhere_brings_no_configuration():
     make_run("loose", config=False)
     request = request_of("test --config smoke --ckpt_path loose/checkpoints/best.ckpt")

@@ -261,16 +261,22 @@ def test_the_life_of_a_run(server: Server):
     assert yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]["width"] == 32
     assert weights(run)["0.weight"].shape == (32, 4)
 
-    again, tested, predicted, validated, printed, helped = server.run(
+    again, tested, predicted, validated, printed, helped, tracked = server.run(
         ("fit --config smoke --config wide --ckpt_path last --trainer.max_epochs 4", {}),
         ("test --config smoke --config wide --ckpt_path best", {}),
         ("predict --config smoke --config wide --ckpt_path best", {}),
         ("validate --config smoke --trainer.logger false", {}),
         ("fit --config smoke --config wide --print_config", {}),
         ("fit --help", {}),
+        (
+            "fit --config smoke --wandb --trainer.precision bf16-mixed --trainer.max_epochs 1 --run_dir wandb-run",
+            {"WANDB_MODE": "offline"},
+        ),
     )
-    for status, output in (again, tested, predicted, validated, printed, helped):
+    for status, output in (again, tested, predicted, validated, printed, helped, tracked):
         assert status == 0, output
+    assert "wandb: offline; upload with: wandb sync wandb-run/wandb/*" in tracked[1]
+    assert list((server.root / "wandb-run" / "wandb").glob("offline-run-*/*.wandb"))
     assert f"continuing runs/toypaper/smoke+wide/{run.name} from" in again[1]
     assert metrics(run)[-1]["epoch"] == "3"
     assert len([row for row in metrics(run) if row["val/acc"]]) == 4

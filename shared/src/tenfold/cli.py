@@ -42,6 +42,7 @@ class Request:
         options: everything else, for LightningCLI; these win over the files.
         checkpoint: the checkpoint to load.
         run_dir: the run directory that was asked for, or that is continued.
+        continues: whether an earlier run goes on in its own directory.
     """
 
     package: str
@@ -51,11 +52,7 @@ class Request:
     options: list[str] = field(default_factory=list)
     checkpoint: Path | None = None
     run_dir: Path | None = None
-
-    @property
-    def continues(self) -> bool:
-        """Whether an earlier run goes on in its own directory."""
-        return self.subcommand == "fit" and None not in (self.checkpoint, self.run_dir)
+    continues: bool = False
 
 
 def run(
@@ -137,8 +134,8 @@ def parse(package: str, subcommand: str, arguments: Sequence[str]) -> Request:
 def _resolve_checkpoint(request: Request, wanted: str) -> None:
     if wanted in ("last", "best"):
         checkpoint = runs.find_checkpoint(request.package, request.preset, wanted, request.run_dir)
-        if wanted == "last":
-            request.run_dir = checkpoint.parent.parent
+        request.continues = wanted == "last" and request.subcommand == "fit"
+        request.run_dir = checkpoint.parent.parent if request.continues else None
     else:
         checkpoint = Path(wanted).expanduser()
         if not checkpoint.is_file():

@@ -3,6 +3,9 @@
 Imported only when a command trains or evaluates; importing Lightning is the largest part of its start.
 """
 
+import importlib.util
+import inspect
+import io
 import logging
 import os
 import sys
@@ -207,8 +210,6 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Serialise, then replace the file at once; the folder is made if needed."""
-        import io
-
         buffer = io.BytesIO()
         torch.save(checkpoint, buffer)
         target = Path(path)
@@ -236,17 +237,29 @@ class _SaveConfig(SaveConfigCallback):
 
 def _wandb_logger(request: Request, run_dir: Path) -> Any:
     """A WandbLogger; online if the user is logged in and has not asked for another mode, and it says which."""
-    try:
-        import wandb
-        from lightning.pytorch.loggers import WandbLogger
-    except ModuleNotFoundError as error:
-        raise CommandLineError(f"--wandb needs wandb: install {request.package}[train]") from error
+    if importlib.util.find_spec("wandb") is None:
+        raise CommandLineError(f"--wandb needs wandb: install {request.package}[train]")
+    from lightning.pytorch.loggers import WandbLogger
 
-    offline = os.environ.get("WANDB_MODE", "") != "online" and (
-        "WANDB_MODE" in os.environ or wandb.api.api_key is None
-    )
-    how = f"offline; upload with: wandb sync {run_dir}/wandb/*" if offline else "online"
+    mode = os.environ.get("WANDB_MODE") or ("online" if _logged_in() else "offline")
     if rank_zero_only.rank == 0:
-        print(f"wandb: {how}")
+        print(
+            f"wandb: {mode}" + (f"; upload with: wandb sync {run_dir}/wandb/*" if mode == "offline" else "")
+        )
     name = f"{request.preset}-{run_dir.name}"
-    return WandbLogger(project=request.package, name=name, save_dir=run_dir, offline=offline)
+    return WandbLogger(
+        project=request.package,
+        name=name,
+        save_dir=run_dir,
+        offline=mode == "offline",
+        mode=mode,
+        log_model=False,
+    )
+
+
+def _logged_in() -> bool:
+    import wandb
+
+    if "prompt" in inspect.signature(wandb.login).parameters:
+        return bool(wandb.login(prompt=False, verify=False))
+    return wandb.api.api_key is not None
