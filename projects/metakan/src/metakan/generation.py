@@ -10,22 +10,24 @@ from typing import Protocol
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from .arguments import check_choice, check_positive
+from .bases import Basis, BSplineBasis, WaveletBasis
 from .meta import MetaLearner
+from .piecewise import PiecewiseProduct, meta_tensors, piecewise_generate, piecewise_works
 
 MEMORY_MODES = ("recompute", "materialize", "auto")
 _AUTO_WEIGHTS = 4_000_000  # "auto" recomputes above this many generated numbers
-_BLOCK_NUMBERS = 4_000_000  # numbers a block may hold while it is generated
+_BLOCK_NUMBERS = 2_000_000  # numbers a block may hold while it is generated
 
 
 class Layer(Protocol):
     """What a layer with generated weights offers."""
 
     generated: "GeneratedWeights"
-    prompts: Tensor
+    prompts: nn.Parameter
     n_weights: int
     training: bool
 
@@ -40,6 +42,18 @@ class Layer(Protocol):
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """As in nn.Module."""
+
+
+class LinearLayer(Layer, Protocol):
+    """What a linear layer offers besides."""
+
+    in_features: int
+    out_features: int
+    basis: Basis
+    edge_mask: Tensor | None
+
+    def features(self, x: Tensor) -> Tensor:
+        """(n, i) to (n, i, q)."""
 
 
 class GeneratedWeights:
@@ -91,9 +105,11 @@ def _same(a: list[tuple[Tensor, int, int]], b: list[tuple[Tensor, int, int]]) ->
 
 def generate(meta: MetaLearner, z: Float[Tensor, "e d"]) -> Float[Tensor, "e q"]:
     """meta(z), without keeping the hidden units for the backward pass."""
-    if not torch.is_grad_enabled():
-        return torch.cat([meta(part) for part in z.split(max(1, _BLOCK_NUMBERS // meta.hidden))])
+    if piecewise_works(meta, z):
+        return piecewise_generate(meta, z)
     parts = z.split(max(1, _BLOCK_NUMBERS // meta.hidden))
+    if not torch.is_grad_enabled():
+        return torch.cat([meta(part) for part in parts])
     return torch.cat([checkpoint(meta, part, use_reentrant=False) for part in parts])
 
 
@@ -107,3 +123,19 @@ def generated_call(layer: Layer, x: Tensor, meta: MetaLearner) -> Tensor:
     if not generated.recomputes(layer.prompts.shape[0] * layer.n_weights):
         return layer.product(x, layer.edge_weights(meta))
     return checkpoint(lambda v: layer.product(v, layer.edge_weights(meta)), x, use_reentrant=False)  # type: ignore[no-any-return]
+
+
+def generated_linear(layer: LinearLayer, x: Float[Tensor, "n i"], meta: MetaLearner) -> Float[Tensor, "n o"]:
+    """As `generated_call`, for linear layers: recomputing needs no second forward product where M is piecewise linear."""
+    recompute = layer.generated.recomputes(layer.prompts.shape[0] * layer.n_weights)
+    wavelets = isinstance(layer.basis, WaveletBasis)
+    if not (torch.is_grad_enabled() and recompute and not wavelets and piecewise_works(meta, layer.prompts)):
+        return generated_call(layer, x, meta)
+    rows = layer.generated.rows(layer.out_features, layer.in_features * layer.n_weights)
+    if isinstance(layer.basis, BSplineBasis):
+        features = layer.features(x)  # keeps nothing but x by itself
+    else:
+        features = checkpoint(layer.features, x, use_reentrant=False)
+    return PiecewiseProduct.apply(  # type: ignore[no-any-return]
+        layer.features, rows, layer.edge_mask, x, features, layer.prompts, *meta_tensors(meta)
+    )

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .arguments import check_choice, check_positive
 from .bases import Basis, BSplineBasis, RBFBasis, WaveletBasis
 from .edges import EdgeLinear
-from .generation import GeneratedWeights, generate, generated_call
+from .generation import GeneratedWeights, generate, generated_linear
 from .meta import PROMPT_INITS, MetaLearner, prompt_init_
 
 
@@ -169,7 +169,7 @@ class MetaKANLinear(EdgeLinear):
     def forward(self, x: Float[Tensor, "... i"], meta: MetaLearner) -> Float[Tensor, "... o"]:
         """Any number of leading dimensions; `meta` must give the q numbers of this layer's edges."""
         check_meta(meta, self.n_weights, self.prompt_dim)
-        return self.finish(generated_call(self, self.prepare(x), meta), x)
+        return self.finish(generated_linear(self, self.prepare(x), meta), x)
 
     def clear_cache(self) -> None:
         """Forget weights generated for evaluation."""
