@@ -1,9 +1,9 @@
 """Claims read from source: the same as importing them would give, or an error that names the line."""
 
 import importlib
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 from tenfold.claims import collect
@@ -27,7 +27,7 @@ def t1(scale, seed): ...
 @tenfold.claims.claim(id="T2", title="By keyword", source="s")
 def t2(scale, seed): ...
 """
-MORE = "from tenfold.claims import claim\nNOT_A_CLAIM = 1\n@claim('T3', 'Later', source='s', published='1/2')\ndef later(scale, seed): ...\n"
+MORE = "from tenfold.claims import claim\nNOT_A_CLAIM = 1\n@claim('T10', 'Later', source='s', published='1/2')\ndef later(scale, seed): ...\n"
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def make(tmp_path, monkeypatch):
 def listed_as_imported(paper: Paper) -> None:
     imported = collect(importlib.import_module(paper.module))
     listed = paper.claims
-    assert list(listed) == list(imported)
+    assert set(listed) == set(imported)
     for name, claim in imported.items():
         assert [getattr(listed[name], f) for f in FIELDS] == [getattr(claim, f) for f in FIELDS]
 
@@ -56,7 +56,7 @@ def listed_as_imported(paper: Paper) -> None:
 def test_a_toy_is_listed_as_it_is_imported(make):
     paper = make("toy_listed", CLAIMS)
     listed_as_imported(paper)
-    assert list(paper.claims) == ["T3", "T1", "T2"]
+    assert list(paper.claims) == ["T1", "T2", "T10"]
     assert paper.claims["T1"].known_gaps == {"cpu": "too short"}
 
 
@@ -149,8 +149,10 @@ def test_the_command_answers_fast_because_it_imports_nothing_heavy(toys, argumen
     heavy = "import sys, atexit; atexit.register(lambda: print([m for m in ('torch', 'lightning', 'ray', 'numpy') if m in sys.modules]))\n"
     command = toys.command(*arguments)
     command[3] = heavy + command[3]
-    start = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, capture_output=True, check=False, timeout=20, **toys.options())
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("[]\n")
-    assert time.monotonic() - start < 2
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # Time on the processor: the clock on the wall also counts what else the machine is doing.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2

@@ -6,6 +6,7 @@ submodules by name.
 """
 
 import ast
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -55,7 +56,7 @@ class Paper:
 
     @cached_property
     def claims(self) -> dict[str, ListedClaim]:
-        """The claims by id, in the order of the module.
+        """The claims by id, in the order of their ids: C2 comes before C10.
 
         Raises:
             ValueError: if they cannot be read: no such module, an argument that is no literal, an id given twice.
@@ -68,7 +69,7 @@ class Paper:
             raise ValueError(
                 f"{self.module} exports no claim; decorate a function with @tenfold.claims.claim"
             )
-        return found
+        return dict(sorted(found.items(), key=lambda item: _counted(item[0])))
 
     def code_hash(self, claim: str) -> str:
         """The hash of the code behind a claim; see `codehash`."""
@@ -122,6 +123,12 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     near = [folded[item] for item in get_close_matches(name.lower(), folded, n=3, cutoff=0.5)]
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return f"unknown {kind} {name!r}.{hint} Known: {', '.join(names) or 'none'}"
+
+
+def _counted(claim: str) -> list[tuple[int, str]]:
+    """An id cut into words and numbers, so that it sorts as people count."""
+    parts = re.findall(r"\d+|\D+", claim)
+    return [(int(part), "") if part.isdigit() else (0, part) for part in parts]
 
 
 def _listed(paper: str, module: str, sources: Sources) -> list[ListedClaim]:

@@ -41,12 +41,15 @@ def print_papers(names: Sequence[str], console: Console) -> int:
 
 def print_verdicts(rows: Sequence[Row], console: Console) -> None:
     """The table at the end of a run: one line per paper and claim."""
-    table = Table(
-        "paper", "claim", "criterion", "ours", "baseline", "published", "verdict", header_style="bold"
-    )
+    table = Table(header_style="bold", show_lines=True)
+    table.add_column("claim", no_wrap=True)
+    table.add_column("criterion")
+    for name in ("ours", "baseline", "published"):
+        table.add_column(name)
+    table.add_column("verdict", no_wrap=True)
     for row in rows:
         verdict = f"[{COLOURS[row.kind]}]{row.verdict}[/]" + (" [yellow](stale)[/]" if row.stale else "")
-        claim = f"{row.claim} {row.title}"
-        cells = (row.paper, claim, row.criterion, row.ours, row.baseline, row.published)
-        table.add_row(*map(escape, cells), verdict)
+        what = f"{escape(row.title)}\n[dim]{escape(row.criterion)}[/]"
+        cells = map(escape, (row.ours, row.baseline, row.published))
+        table.add_row(escape(f"{row.paper} {row.claim}"), what, *cells, verdict)
     console.print(table, highlight=False)

@@ -154,11 +154,11 @@ def _is_stale(record: Record, paper: Paper | None, listed: Mapping[str, ListedCl
 
 
 def show(value: Any) -> str:
-    """A value for people: floats to four digits.
+    """A value for people: floats to four digits, thousands of whole numbers set apart.
 
     Example:
-        >>> [show(x) for x in (0.123456, 98.5, 1234567.0, True, None, "nan")]
-        ['0.1235', '98.5', '1.235e+06', 'yes', '–', 'nan']
+        >>> [show(x) for x in (0.123456, 98.5, 1234567.0, 25778, True, None, "nan")]
+        ['0.1235', '98.5', '1.235e+06', '25,778', 'yes', '–', 'nan']
     """
     if value is None:
         return "–"
@@ -166,7 +166,7 @@ def show(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
-    return str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def over_seeds(values: Sequence[Any]) -> str:
