@@ -137,6 +137,8 @@ class BentBank(nn.Module):
 
 def warn_if_degenerate(cx: Tensor, cy: Tensor) -> None:
     """Warn when some D is close to singular (P4)."""
+    if cx.numel() == 0:
+        return
     area = (cx * cy).detach().abs().min()
     if area < DEGENERATE:
         warnings.warn(

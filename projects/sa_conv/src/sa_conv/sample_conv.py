@@ -125,11 +125,28 @@ class _Recomputed(torch.autograd.Function):
         grads: list[Tensor | None] = [None, None]
         if needs_filters:
             wanted = [i for i, source in enumerate(sources) if source.requires_grad]
-            for i, grad in zip(
-                wanted, torch.autograd.grad(filters, [sources[i] for i in wanted], grad_filters)
-            ):
+            with torch.enable_grad():
+                pulled = _Pull.apply(filters, grad_filters)
+            for i, grad in zip(wanted, torch.autograd.grad(pulled, [sources[i] for i in wanted])):
                 grads[i] = grad
         return grad_x, *grads, None, None, None
+
+
+class _Pull(torch.autograd.Function):
+    """A scalar whose gradient with respect to x is the given one.
+
+    `torch.autograd.grad(x, sources, gradient)` does the same, but its first call imports sympy, which takes seconds.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gradient: Tensor) -> Tensor:
+        ctx.save_for_backward(gradient)
+        return x.new_zeros(())
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.saved_tensors[0], None
 
 
 def _chosen(x: Tensor, filters: Tensor, strategy: Strategy) -> Strategy:
