@@ -1,5 +1,6 @@
 """Toy papers: packages made in a temporary folder and found like installed ones, that start in a fraction of a second."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -29,6 +30,7 @@ class Toys:
     folder: Path
     results: Path
     environment: dict[str, str] = field(default_factory=dict)
+    here: Callable[..., tuple[int, str, str]] | None = None
 
     def paper(self, name: str, claims: str, **files: str) -> Path:
         """Make (or rewrite) a paper; `claims` is the source of its claims module, without the imports."""
@@ -64,8 +66,12 @@ class Toys:
         )
 
     def reproduce(self, *arguments: str) -> subprocess.CompletedProcess:
-        """Run `tenfold reproduce …` on the results folder, without the page."""
-        return self.tenfold("reproduce", *arguments, "--results", str(self.results), "--no-report")
+        """Run `tenfold reproduce …` on the results folder, without the page; the driver in this process."""
+        assert self.here is not None
+        code, output, errors = self.here(
+            "reproduce", *arguments, "--results", str(self.results), "--no-report"
+        )
+        return subprocess.CompletedProcess(arguments, code, output, errors)
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start `tenfold reproduce …` and come back at once."""
@@ -77,26 +83,20 @@ class Toys:
 
 
 @pytest.fixture
-def toys(tmp_path: Path) -> Toys:
+def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Toys:
     folder = tmp_path / "site"
     folder.mkdir()
-    return Toys(folder, tmp_path / "results")
-
-
-@pytest.fixture
-def here(
-    toys: Toys, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[int, str, str]]:
-    """Run `tenfold …` in this process, where no worker is needed: exit code, output, errors."""
     monkeypatch.setattr(discovery, "GROUP", "toys.claims")
-    monkeypatch.syspath_prepend(str(toys.folder))
-    monkeypatch.chdir(toys.folder)
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("PYTHONPATH", str(folder))  # for the workers
     monkeypatch.setenv("COLUMNS", "200")
-    for cached in (sources.parse, codehash._tree_hash):
-        cached.cache_clear()
+    monkeypatch.chdir(folder)
 
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["tenfold", *arguments])
+        importlib.invalidate_caches()
+        for cached in (sources.parse, codehash._tree_hash):
+            cached.cache_clear()
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.main()
@@ -104,4 +104,11 @@ def here(
         code = ended.value.code
         return (code if isinstance(code, int) else 0), output.out, output.err
 
-    return run
+    return Toys(folder, tmp_path / "results", here=run)
+
+
+@pytest.fixture
+def here(toys: Toys) -> Callable[..., tuple[int, str, str]]:
+    """Run `tenfold …` in this process: exit code, output, errors."""
+    assert toys.here is not None
+    return toys.here

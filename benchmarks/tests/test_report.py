@@ -299,6 +299,7 @@ def opened(browser, results, tmp_path):
     assert complaints == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [390, 700, 1280])
 def test_no_page_scrolls_sideways_and_every_picture_is_described(opened, width):
     page = opened(width)
@@ -311,6 +312,7 @@ def test_no_page_scrolls_sideways_and_every_picture_is_described(opened, width):
     assert pictures == [["Curve 0 of A1.", True], ["Curve 1 of A1.", True]]
 
 
+@pytest.mark.slow
 def test_tables_sort_by_click_and_by_keyboard(opened):
     page = opened(1280)
     table = page.locator("section:has(#scale-cpu) table")
@@ -332,6 +334,7 @@ def test_tables_sort_by_click_and_by_keyboard(opened):
     assert table.locator("th[aria-sort]").inner_text() == "Criterion"
 
 
+@pytest.mark.slow
 def test_light_and_dark_follow_the_system_and_the_switch(opened):
     colours = {}
     for scheme in ("light", "dark"):
@@ -345,6 +348,7 @@ def test_light_and_dark_follow_the_system_and_the_switch(opened):
     assert colours["light"] != colours["dark"]
 
 
+@pytest.mark.slow
 def test_filters_hide_rows_and_details(opened):
     page = opened(390)
     page.locator("select[name=paper]").select_option("beta")
@@ -354,6 +358,7 @@ def test_filters_hide_rows_and_details(opened):
     assert page.locator(".filters output").inner_text() == "1 claim shown"
 
 
+@pytest.mark.slow
 def test_the_command_is_copied(opened):
     page = opened(1280)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])

@@ -24,6 +24,8 @@ def t1(scale, seed):
     return Measurement("runs", VALUE, "always", True)
 """
 
+UNTIL_GO = "while not os.path.exists('go'): time.sleep(0.05)"
+
 
 def counted(pause: object, value: object) -> str:
     return COUNTED.replace("PAUSE", str(pause)).replace("VALUE", str(value))
@@ -260,13 +262,15 @@ def test_two_runs_at_once_share_the_work(toys):
 
 
 def test_a_claim_measured_by_another_run_is_waited_for(toys):
-    toys.paper("toy", counted(pause=1.0, value=1))
+    toys.paper("toy", counted(pause=0, value=1).replace("time.sleep(0)", UNTIL_GO))
     first = toys.start("toy")
     wait_for(lambda: runs(toys) == ["0"])
-    second = toys.reproduce("toy")
-    first.communicate(timeout=20)
-    assert second.returncode == 0
-    assert "toy T1 seed 0 is being measured by another process" in second.stdout
+    second = toys.start("toy")
+    assert "toy T1 seed 0 is being measured by another process" in second.stdout.readline()
+    (toys.folder / "go").touch()
+    outputs = [process.communicate(timeout=60)[0] for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0], outputs
+    assert "1 of 1 results were there already" in outputs[1]
     assert runs(toys) == ["0"]
 
 

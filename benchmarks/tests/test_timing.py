@@ -33,8 +33,8 @@ def test_times_that_make_no_ratio_are_refused(ours, peer):
 
 
 def test_alternate_measures_sleeping_functions():
-    ratio = alternate(lambda: time.sleep(0.004), lambda: time.sleep(0.002), rounds=7, warmup=1)
-    assert 1.4 < ratio.ratio < 2.3
+    ratio = alternate(lambda: time.sleep(0.04), lambda: time.sleep(0.02), rounds=5, warmup=1)
+    assert 1.2 < ratio.ratio < 2.5  # wide: the machine may be busy
 
 
 def test_pairs_flip_their_order_and_the_collector_rests():
@@ -63,7 +63,7 @@ def entry(tmp_path):
     (tmp_path / "test_sleep.py").write_text(
         "import time\n"
         "def test_sleep(versus):\n"
-        "    ratio = versus(lambda: time.sleep(0.004), lambda: time.sleep(0.002), rounds=5, warmup=1, peer_name='nap')\n"
+        "    ratio = versus(lambda: time.sleep(0.04), lambda: time.sleep(0.02), rounds=5, warmup=1, peer_name='nap')\n"
         "    assert ratio.ratio < 1\n"
     )
     return tmp_path
@@ -92,7 +92,8 @@ def test_versus_asserts_and_records(entry):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "assert 2." in done.stdout or "assert 1." in done.stdout  # the measured ratio failed the test
     record = json.loads((entry / "speed" / "test-sleep-test-sleep.json").read_text())
-    assert 1.4 < record["low"] <= record["ratio"] <= record["high"] < 2.6
+    assert record["low"] <= record["ratio"] <= record["high"]
+    assert 1.2 < record["ratio"] < 2.5
     assert record["facts"] == {"peer_name": "nap"}
     assert record["environment"]["python"]
     extra = json.loads((entry / "bench.json").read_text())["benchmarks"][0]["extra_info"]

@@ -66,6 +66,9 @@ class LocalLauncher:
             self._stop.set()
             for worker in list(self._running.values()):
                 worker.kill()
+            for thread in slots:
+                if thread.is_alive():
+                    thread.join(5)
         if self._problem is not None:
             raise self._problem
 
@@ -79,7 +82,7 @@ class LocalLauncher:
                     break
                 if worker is None or worker.paper != task.paper:
                     if worker is not None:
-                        worker.kill()
+                        worker.close()
                     worker = self._running[slot] = Worker(task, slot)
                 ledger.watcher.started(task.entry, f"worker {slot + 1}")
                 response = worker.ask(task)
@@ -87,6 +90,7 @@ class LocalLauncher:
                     if self._stop.is_set():
                         break
                     response = worker.obituary()
+                    worker.close()
                     worker = None
                 ledger.finish(task, response)
         except BaseException as error:
@@ -94,7 +98,7 @@ class LocalLauncher:
             self._stop.set()
         finally:
             if worker is not None:
-                worker.kill()
+                worker.close()
 
 
 class Worker:
@@ -168,3 +172,11 @@ class Worker:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+    def close(self) -> None:
+        """End the process and let go of its pipes; only for the thread that asks."""
+        self.kill()
+        for stream in (self.process.stdin, self.process.stdout, self.log):
+            if stream is not None:
+                with suppress(BrokenPipeError):
+                    stream.close()
