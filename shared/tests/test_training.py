@@ -96,7 +96,7 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 KINDS = {
     "plain": "",
     "workers": "--data.init_args.workers 2",
-    "stepwise": "--model toypaper.module.TwoRates --trainer.val_check_interval 2",
+    "stepwise": "--model toypaper.module.TwoRates --trainer.val_check_interval 2 --trainer.max_steps 18",
     "seldom": "--trainer.check_val_every_n_epoch 2 --trainer.accumulate_grad_batches 3",
 }
 # Steps in which the run is killed: in the middle of an epoch, in its last step, in the first step after a checkpoint.

@@ -131,8 +131,10 @@ class RunCheckpoint(Callback):
             for log in _logs(trainer):
                 log.truncate(self._rows)
         if trainer.fit_loop.restarting and _nothing_half_done(trainer):
-            # Lightning's path for restarts assumes a checkpoint taken inside an epoch; ours begins a whole one.
-            trainer.fit_loop.restarting = False
+            # With max_steps set, Lightning takes every restart for one inside an epoch, and skips the rest of it;
+            # ours begins a whole one. The setter of FitLoop.restarting would turn False into True again.
+            trainer.fit_loop._restarting = False
+            trainer.fit_loop.epoch_loop.restarting = False
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.current_epoch > 0 and not trainer.fit_loop.is_resuming:
