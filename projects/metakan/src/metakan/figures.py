@@ -6,6 +6,7 @@ Drawn through matplotlib's object interface without pyplot, so that no global st
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from jaxtyping import Float
@@ -87,8 +88,8 @@ def error_against_parameters(name: str, points: Sequence[Point], title: str, err
         canvas, axes = _single(title, "trainable parameters", error)
         for p in points:
             marker = MARKERS.get(family(p.label), "o")
-            bars = dict(yerr=p.spread, capsize=3) if p.spread else {}
-            axes.errorbar(p.parameters, p.error, marker=marker, ms=9, color=_colour(p.label), ls="", **bars)
+            spread = p.spread or None
+            axes.errorbar(p.parameters, p.error, marker=marker, ms=9, color=_colour(p.label), ls="", yerr=spread, capsize=3)
             axes.annotate(
                 p.label,
                 (p.parameters, p.error),
@@ -128,7 +129,7 @@ def memory_over_width(
         canvas, axes = _single(title, *axis_labels)
         for label, (widths, megabytes) in curves.items():
             naive = "materialize" in label
-            style = {"color": _colour(label), "lw": 2.4, "ls": "--" if naive else "-"}
+            style: dict[str, Any] = {"color": _colour(label), "lw": 2.4, "ls": "--" if naive else "-"}
             if len(widths) == 1:
                 axes.axhline(megabytes[0], label=label, **style)
             else:

@@ -7,6 +7,7 @@ figure; `val/<metric>_best_epoch` is the paper's protocol, which picks the best 
 from typing import Any, Literal
 
 import lightning
+import numpy as np
 import tenfold.metrics
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ class _LitNetwork(lightning.LightningModule):
     """AdamW over the named groups with a real schedule, and the best epoch of one validation metric."""
 
     monitor: tuple[str, str] = ("val/loss", "min")
+    best_epoch: Tensor
 
     def __init__(self, model: nn.Module, rates: Rates | None, schedule: Schedule, gamma: float):
         super().__init__()
@@ -71,6 +73,7 @@ class LitClassifier(_LitNetwork):
         rates: learning rates and weight decays; default `Rates()`.
         schedule: "cosine" over the run, "exponential" with `gamma` per epoch, "linear" or "constant".
         gamma: factor per epoch of the exponential schedule.
+        compile: compile the network with `torch.compile` when training starts.
 
     Example:
         >>> module = LitClassifier(nn.Linear(4, 3))
@@ -81,9 +84,19 @@ class LitClassifier(_LitNetwork):
     monitor = ("val/acc", "max")
 
     def __init__(
-        self, model: nn.Module, rates: Rates | None = None, schedule: Schedule = "cosine", gamma: float = 1.0
+        self,
+        model: nn.Module,
+        rates: Rates | None = None,
+        schedule: Schedule = "cosine",
+        gamma: float = 1.0,
+        compile: bool = False,
     ):
         super().__init__(model, rates, schedule, gamma)
+        self.compiled = compile
+
+    def on_fit_start(self) -> None:
+        if self.compiled:
+            self.model.compile()  # in place: the names of the parameters stay
 
     def training_step(self, batch: tuple[Tensor, Tensor]) -> Tensor:
         return self._step("train", batch)
@@ -174,9 +187,12 @@ class LitRegressor(_LitNetwork):
             self.manual_backward(loss)
             return loss.detach()
 
-        optimizer.step(closure)
-        with torch.no_grad():
-            loss = self._loss(batch)
+        try:
+            optimizer.step(closure)
+            with torch.no_grad():
+                loss = self._loss(batch)
+        except FloatingPointError:  # the run's own watch over losses and gradients was quicker
+            loss = torch.tensor(float("nan"))
         if self.best_state.offer(float(loss)):
             self.log_all("train", {"loss": loss}, len(batch[0]))
             return
@@ -251,9 +267,9 @@ class LitPINN(_LitNetwork):
         self.register_buffer("test_points", points, persistent=False)
 
     def training_step(self, batch: Any) -> Tensor:
-        # The three numbers are packed into one seed; a run has fewer than 2³² steps.
-        key = (self.seed << 40) + (self.global_rank << 32) + self.global_step
-        generator = torch.Generator().manual_seed(key)
+        # torch's CPU generator looks at 32 bits of its seed only, so the three numbers are hashed into them.
+        key = np.random.SeedSequence([self.seed, self.global_rank, self.global_step]).generate_state(1)
+        generator = torch.Generator().manual_seed(int(key[0]))
         x = self.problem.sample(self.n_points, generator).to(self.device)
         loss = self.loss(self.problem, self.model, x, self.n_dims, generator)
         self.log_all("train", {"loss": loss.detach()}, self.n_points)

@@ -50,7 +50,7 @@ def parameter_groups(model: nn.Module, rates: Rates) -> list[dict[str, Any]]:
     for module in model.modules():
         if not hasattr(module, "param_groups"):
             continue
-        for group in module.param_groups():
+        for group in module.param_groups():  # type: ignore[operator]
             fresh = [p for p in group["params"] if id(p) not in seen and p.requires_grad]
             seen.update(id(p) for p in fresh)
             found[group["name"]].extend(fresh)

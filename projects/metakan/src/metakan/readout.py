@@ -60,16 +60,18 @@ def sparsity_penalty(
 
 @contextlib.contextmanager
 def pykan_session() -> Iterator[str]:
-    """pykan without its side effects: a temporary folder, no prints, no warnings, the global random states kept."""
+    """pykan in float64 and without its side effects: temporary folder, no prints or warnings, random states kept."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002  (pykan reseeds it)
-    directory = os.getcwd()
+    directory, dtype = os.getcwd(), torch.get_default_dtype()
     with tempfile.TemporaryDirectory(prefix="pykan-") as folder, contextlib.redirect_stdout(io.StringIO()):
         os.chdir(folder)  # its fit writes ./model and ./video
+        torch.set_default_dtype(torch.float64)  # its prune and refine make tensors of the default type
         try:
             with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
                 warnings.simplefilter("ignore")
                 yield folder
         finally:
+            torch.set_default_dtype(dtype)
             os.chdir(directory)
             random.setstate(states[0])
             np.random.set_state(states[1])  # noqa: NPY002
@@ -106,7 +108,7 @@ def read_formula(
         peer.fit(dataset, opt="LBFGS", steps=steps, update_grid=False)
 
     with pykan_session() as folder:
-        peer = to_pykan(model.double(), ckpt_path=folder)
+        peer = to_pykan(model.double(), ckpt_path=folder).to("cpu")  # also tells its layers their device
         peer(x)
         peer = peer.prune()
         fit(peer)

@@ -1,7 +1,8 @@
-"""What the paper claims, each as a measurable check; C1–C9 of the paper page, section 8."""
+"""What the paper claims, each as a measurable check; C1–C9 of the paper page, section 8, C2 in two parts."""
 
 from .accuracy import accuracy_at_a_ninth
 from .bases import any_basis
+from .convolutions import convolutions_at_a_ninth
 from .depth import deep_variant
 from .equations import equations
 from .highdim import high_dimension
@@ -11,6 +12,6 @@ from .parameters import parameter_counts
 from .symbolic import symbolic_regression
 
 __all__ = [
-    "accuracy_at_a_ninth", "any_basis", "deep_variant", "equations", "high_dimension", "interpretability",
+    "accuracy_at_a_ninth", "any_basis", "convolutions_at_a_ninth", "deep_variant", "equations", "high_dimension", "interpretability",
     "parameter_counts", "symbolic_regression", "training_memory",
 ]  # fmt: skip

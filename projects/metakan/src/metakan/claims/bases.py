@@ -7,7 +7,8 @@ from tenfold.claims import Measurement, Scale, Table, claim
 from torch import Tensor, nn
 
 from . import networks
-from .accuracy import CONV4, Job, run_job, table
+from .accuracy import table
+from .convolutions import CONV4, Job, run_job
 from .pictures import digits_splits, full_images
 from .training import (
     META_RATES,
@@ -109,7 +110,7 @@ def on_digits(
 
 
 def on_cifar(checks: dict[str, bool], job: Job, splits: Splits, seed: int) -> Measurement:
-    ours, theirs = run_job(job, splits, seed, search_epochs=min(3, job.schooling.epochs))
+    ours, theirs = run_job(job, splits, seed)
     return Measurement(
         quantity="test accuracy of MetaFastKANConv on CIFAR-10 (%)",
         ours=ours.mean,

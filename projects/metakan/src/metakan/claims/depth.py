@@ -8,7 +8,7 @@ from tenfold.claims import Measurement, Scale, Table, Value, claim
 from ..account import meta_parameters
 from ..meta import cluster_layers
 from . import networks
-from .accuracy import CONV8
+from .convolutions import CONV8
 from .pictures import full_images
 from .training import META_CONV_RATES, Contender, Outcome, Schooling, Splits, contest, derive, device_for
 

@@ -1,9 +1,11 @@
 """C6: a function of a hundred (or a thousand) variables with a fifth of KAN's parameters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from tenfold.claims import Measurement, Scale, Table, claim
+from torch import nn
 
 from ..figures import Point, error_against_parameters
 from ..functions import high_dim_exp
@@ -48,7 +50,7 @@ def measure(effort: Effort, seed: int, device: torch.device, full: bool) -> Meas
         networks.count(lambda: networks.metakan(widths, hidden=32, bias=True)),
         lambda w: networks.kan([effort.n, w, 1], bias=True),
     )
-    builders = {
+    builders: dict[str, Callable[[], nn.Module]] = {
         "MetaKAN": lambda: networks.metakan(widths, hidden=32, bias=True),
         "KAN": lambda: networks.kan(widths, bias=True),
         "narrow KAN": lambda: networks.kan([effort.n, narrow_width, 1], bias=True),

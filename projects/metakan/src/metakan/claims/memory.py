@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +14,7 @@ from ..account import cuda_peak, saved_bytes, state_bytes
 from ..figures import memory_over_width
 from ..models.networks import KAN, MetaKAN
 from . import networks
-from .accuracy import CONV8
+from .convolutions import CONV8
 from .training import device_for, seeded
 
 MB = 1e6
@@ -31,6 +32,10 @@ class Cost:
     @property
     def total(self) -> int:
         return self.state + self.saved
+
+
+Row = tuple[str, int | None, int | None, Cost]
+"""Model, h, block size, cost."""
 
 
 def measure_cost(model: nn.Module, x: Tensor, labels: Tensor, rounds: int) -> Cost:
@@ -67,9 +72,8 @@ def gradient_difference(seed: int, widths: Sequence[int] = (12, 9, 4), block_siz
     labels = torch.randint(widths[-1], (16,), generator=generator)
     gradients = []
     for memory in ("recompute", "materialize"):
-        model = seeded(
-            seed, lambda m=memory: MetaKAN(widths, hidden=8, memory=m, block_size=block_size)
-        ).double()  # type: ignore[misc]
+        build = partial(MetaKAN, widths, hidden=8, memory=memory, block_size=block_size)
+        model = seeded(seed, build).double()
         F.cross_entropy(model(x), labels).backward()
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     return float((gradients[0] - gradients[1]).abs().max() / gradients[1].abs().max())
@@ -162,7 +166,7 @@ def measure(sizes: Sizes, seed: int, device: torch.device, conv: tuple[Cost, Cos
         "time_ratio_materialize": naive[sizes.hidden].step_seconds / kan.step_seconds,
         "gradient_difference": difference,
     }
-    rows = [("KAN", None, None, kan)]
+    rows: list[Row] = [("KAN", None, None, kan)]
     rows += [("MetaKAN, recompute", h, None, c) for h, c in ours.items()]
     rows += [("MetaKAN, materialize", h, None, c) for h, c in naive.items()]
     rows += [("MetaKAN, recompute", sizes.hidden, b, c) for b, c in blocks.items()]
@@ -188,7 +192,7 @@ def _peak(cost: Cost) -> int:
     return cost.total if cost.peak is None else cost.peak
 
 
-def _table(rows: Sequence[tuple[str, int | None, int | None, Cost]]) -> Table:
+def _table(rows: Sequence[Row]) -> Table:
     columns = ("model", "h", "block size", "state MB", "saved MB", "CUDA peak MB", "ms a step")
     return Table(
         "memory",

@@ -5,6 +5,7 @@ results do not depend on it.
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -63,7 +64,7 @@ def conv(
 
     Dropout is the reference's (0.25 of channels, 0.5 before the head) for its long runs, none for short ones.
     """
-    rates = {} if dropout else {"dropout": 0.0, "head_dropout": 0.0}
+    rates: dict[str, Any] = {} if dropout else {"dropout": 0.0, "head_dropout": 0.0}
     if hidden is None:
         return ConvKANNet(
             in_channels, 10, depth=None, basis=basis, channels=channels, strides=strides, **rates
