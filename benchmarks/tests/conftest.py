@@ -11,7 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
-from tenfold_benchmarks import cli, codehash, discovery, sources
+from tenfold_benchmarks import cli, discovery, sources
 
 HEADER = "import os, time, sys\nfrom tenfold.claims import Figure, Measurement, Table, claim\n"
 
@@ -95,8 +95,7 @@ def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     def run(*arguments: str) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["tenfold", *arguments])
         importlib.invalidate_caches()
-        for cached in (sources.parse, codehash._tree_hash):
-            cached.cache_clear()
+        sources.forget()
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.main()

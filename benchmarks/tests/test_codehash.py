@@ -46,8 +46,7 @@ def hashed(tmp_path, monkeypatch):
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
-        sources.parse.cache_clear()
-        codehash._tree_hash.cache_clear()
+        sources.forget()
         packages = Sources(["cliff", "tenfold"])
         return code_hash(CLAIM, packages), closure(CLAIM, packages)
 

@@ -15,7 +15,6 @@ import ast
 import hashlib
 import json
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,33 +45,46 @@ def closure(module: str, sources: Sources) -> list[str]:
 def _closure(module: str, sources: Sources) -> dict[str, str]:
     if sources.file(module) is None:
         raise ValueError(f"module {module} has no source file in {', '.join(sources.roots) or 'any package'}")
-    found: dict[str, str] = {}
     paper = module.partition(".")[0]
+    found: dict[str, str] = {}
+    seen: set[str] = set()
     waiting = [module]
     while waiting:
         name = waiting.pop()
-        file = sources.file(name)
-        if file is None or name in found:
+        if name in seen:
             continue
-        tree = parse(file)
-        found[name] = _tree_hash(file)
-        waiting += _imported(name, tree, sources) + _parents(name, sources)
-        for text in _strings(tree):
-            waiting += _module_named(text, sources)
-            found.update(_data_named(text, file, name, sources))
-        if name in RUNS_PRESETS:
-            for preset in sorted((sources.roots[paper] / "configs").glob("*.yaml")):
-                settings = _settings(preset)
-                found[f"{paper}/configs/{preset.name}"] = json.dumps(settings, sort_keys=True, default=str)
-                for text in _texts(settings):
-                    waiting += _module_named(text, sources)
+        seen.add(name)
+        if name not in sources.read:  # the claims of a paper share most of their modules
+            sources.read[name] = _read(name, paper, sources)
+        contents, targets = sources.read[name]
+        found.update(contents)
+        waiting += targets
     return found
 
 
-def _imported(module: str, tree: ast.Module, sources: Sources) -> list[str]:
+def _read(module: str, paper: str, sources: Sources) -> tuple[dict[str, str], list[str]]:
+    """What a module adds to the hash (itself and data files), and the modules it leads to."""
+    file = sources.file(module)
+    if file is None:
+        return {}, []
+    contents = {module: _tree_hash(parse(file))}
+    targets = _imported(module, file, sources) + _parents(module, sources)
+    for text in _strings(parse(file)):
+        targets += _module_named(text, sources)
+        contents.update(_data_named(text, file, module, sources))
+    if module in RUNS_PRESETS:
+        for preset in sorted((sources.roots[paper] / "configs").glob("*.yaml")):
+            settings = _settings(preset)
+            contents[f"{paper}/configs/{preset.name}"] = json.dumps(settings, sort_keys=True, default=str)
+            for text in _texts(settings):
+                targets += _module_named(text, sources)
+    return contents, targets
+
+
+def _imported(module: str, file: Path, sources: Sources) -> list[str]:
     """The first-party modules that a module's import statements lead to."""
     targets: list[str] = []
-    for node in imports(tree):
+    for node in imports(file):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if sources.owns(alias.name):
@@ -182,10 +194,9 @@ def _settings(preset: Path) -> Any:
         raise ValueError(f"{preset} is not valid YAML: {error}") from error
 
 
-@cache
-def _tree_hash(path: Path) -> str:
+def _tree_hash(tree: ast.Module) -> str:
     digest = hashlib.sha256()
-    _feed(parse(path), digest)
+    _feed(tree, digest)
     return digest.hexdigest()
 
 

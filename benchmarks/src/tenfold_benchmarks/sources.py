@@ -39,6 +39,7 @@ class Sources:
 
     def __init__(self, packages: Iterable[str]):
         self.roots: dict[str, Path] = {}
+        self.read: dict[str, tuple[dict[str, str], list[str]]] = {}  # kept by `codehash` between claims
         for package in packages:
             spec = importlib.util.find_spec(package)
             if spec is not None and spec.submodule_search_locations:
@@ -82,7 +83,7 @@ class Sources:
         for path in (init, init.with_suffix(".pyi")):
             if not path.is_file():
                 continue
-            for node in imports(parse(path)):
+            for node in imports(path):
                 if isinstance(node, ast.ImportFrom):
                     origin = self.absolute(package, node.level, node.module)
                     if self.owns(origin):
@@ -104,16 +105,27 @@ class Sources:
         return module, name
 
 
-def imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
-    """Every import statement, also those inside functions, but not those under `if TYPE_CHECKING:`."""
+@cache
+def imports(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Every import statement of a file, also those inside functions, but not those under `if TYPE_CHECKING:`."""
+    return tuple(_imports(parse(path)))
+
+
+def _imports(tree: ast.AST) -> Iterator[ast.Import | ast.ImportFrom]:
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import | ast.ImportFrom):
             yield node
         elif isinstance(node, ast.If) and _is_type_checking(node.test):
             for statement in node.orelse:
-                yield from imports(ast.Module([statement], []))
-        else:
-            yield from imports(node)
+                yield from _imports(ast.Module([statement], []))
+        elif not isinstance(node, ast.expr):  # an expression holds no statement
+            yield from _imports(node)
+
+
+def forget() -> None:
+    """Drop what was read, because files have changed."""
+    parse.cache_clear()
+    imports.cache_clear()
 
 
 def _is_type_checking(test: ast.expr) -> bool:
