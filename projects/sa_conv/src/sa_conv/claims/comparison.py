@@ -72,7 +72,10 @@ def compare(task: PhotographTask, figure: str, title: str) -> Comparison:
     def build(name: str, channels: int | None = None) -> Contender:
         label = name if channels is None else f"CNN, {name}"
         variant = name if channels is None else "CNN"
-        return Contender(label, lambda: edsr(variant, size.fields, size.blocks, task.factor, channels))
+        return Contender(
+            label,
+            lambda: edsr(variant, size.fields, size.blocks, task.factor, channels, normalize_input=True),
+        )
 
     equal_parameters = edsr_channels_for(size.fields, size.blocks, task.factor)
     contenders = [build(name) for name in FAMILY]

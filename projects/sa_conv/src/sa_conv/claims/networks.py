@@ -33,10 +33,22 @@ def texture_network(name: str, tail: Tail, size: Size, channels: int | None = No
     )
 
 
-def edsr(name: str, fields: int, blocks: int, scale: int, channels: int | None = None) -> EDSR:
-    """An EDSR for photographs in 0…255 with the paper's plain tail; `channels` is the width of the CNN."""
+def edsr(
+    name: str,
+    fields: int,
+    blocks: int,
+    scale: int,
+    channels: int | None = None,
+    *,
+    normalize_input: bool = False,
+) -> EDSR:
+    """An EDSR for photographs in 0…255 with the paper's plain tail; `channels` is the width of the CNN.
+
+    With `normalize_input` the hypernetwork divides its input by 255. The paper does not, but trains SA at 5e-5 to 3e-4; at
+    the rates of short trainings the large inputs throw w about (P8).
+    """
     width = fields if name != "CNN" else (8 * fields if channels is None else channels)
-    return EDSR(VARIANTS[name], scale, fields=width, n_blocks=blocks)
+    return EDSR(VARIANTS[name], scale, fields=width, n_blocks=blocks, normalize_input=normalize_input)
 
 
 def channels_for(parameters: int, size: Size) -> int:

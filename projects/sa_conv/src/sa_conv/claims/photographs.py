@@ -135,7 +135,9 @@ class PhotographTask:
     def school(self, contenders: Sequence[Contender]) -> dict[str, Trained]:
         """Train every contender on the same patches after the same search of the learning rate."""
         size = self.size
-        recipe = Recipe(size.steps, size.rates, size.search_steps, l1_loss, size.milestones, size.autocast)
+        recipe = Recipe(
+            size.steps, size.rates, size.search_steps, l1_loss, size.milestones, autocast=size.autocast
+        )
         device, seed = device_for(self.scale), derive(self.seed, 1)
         return {c.name: school(c, self.batches, self.judge, recipe, seed, device) for c in contenders}
 

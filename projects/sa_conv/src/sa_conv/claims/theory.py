@@ -54,7 +54,7 @@ def theory_holds(scale: Scale, seed: int) -> Measurement:
     strong = bias_variance_experiment(2.5, n_patches=PATCHES, trials=trials, seed=derive(seed, 2))
     checks = [
         *_theorem(seed),
-        *_refinement(seed, n_draws=32 if scale is Scale.SMOKE else 128),
+        *_refinement(seed, n_draws=128),
         *_exactness(seed),
         _never_loses(iso.free, iso.symmetric),
         Check(

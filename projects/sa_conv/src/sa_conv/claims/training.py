@@ -67,7 +67,8 @@ class Recipe:
         rates: candidates for the peak learning rate.
         search_steps: steps of each trial of the search; 0 takes the first candidate.
         loss: what is minimised.
-        milestones: steps at which the learning rate is halved, as in the paper; none: one-cycle learning rate.
+        milestones: steps at which the learning rate falls by `gamma`, as in the paper; none: one-cycle learning rate.
+        gamma: see `milestones`.
         autocast: bf16 convolutions, on CUDA.
     """
 
@@ -76,6 +77,7 @@ class Recipe:
     search_steps: int = 0
     loss: Loss = l2_loss
     milestones: tuple[int, ...] = ()
+    gamma: float = 0.5
     autocast: bool = False
 
 
@@ -91,7 +93,7 @@ def train(
     parameters = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.Adam(parameters, rate)
     schedule = (
-        torch.optim.lr_scheduler.MultiStepLR(optimizer, recipe.milestones, 0.5)
+        torch.optim.lr_scheduler.MultiStepLR(optimizer, recipe.milestones, recipe.gamma)
         if recipe.milestones
         else torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=recipe.steps)
     )
