@@ -48,6 +48,26 @@ class Toys:
         (info / "entry_points.txt").write_text(f"[toys.claims]\n{name} = {name}.claims\n")
         return package
 
+    def counting(self, pause: object = 0, value: object = 1) -> None:
+        """Make the paper `toy`, whose claim T1 writes its seed into a file each time it runs, and then pauses."""
+        waiting = str(pause) if str(pause).startswith("while") else f"time.sleep({pause})"
+        self.paper(
+            "toy",
+            f"""
+            @claim("T1", "Counts its runs", source="section 1")
+            def t1(scale, seed):
+                with open("runs.txt", "a") as file:
+                    file.write(f"{{seed}}\\n")
+                {waiting}
+                return Measurement("runs", {value}, "always", True)
+            """,
+        )
+
+    def runs(self) -> list[str]:
+        """The seeds that `counting` was run with so far, sorted."""
+        path = self.folder / "runs.txt"
+        return sorted(path.read_text().split()) if path.exists() else []
+
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-P", "-c", COMMAND, *arguments]
 

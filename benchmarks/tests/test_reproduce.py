@@ -2,9 +2,6 @@
 
 import json
 import os
-import signal
-import time
-from pathlib import Path
 
 import pytest
 from tenfold_benchmarks.reproduce import excused
@@ -15,25 +12,6 @@ HOLDS = """
 def t1(scale, seed):
     return Measurement("seconds", 1.0 + seed, "ours < baseline", True, baseline=9.0)
 """
-COUNTED = """
-@claim("T1", "Counts its runs", source="section 1")
-def t1(scale, seed):
-    with open("runs.txt", "a") as file:
-        file.write(f"{seed}\\n")
-    time.sleep(PAUSE)
-    return Measurement("runs", VALUE, "always", True)
-"""
-
-UNTIL_GO = "while not os.path.exists('go'): time.sleep(0.05)"
-
-
-def counted(pause: object, value: object) -> str:
-    return COUNTED.replace("PAUSE", str(pause)).replace("VALUE", str(value))
-
-
-def runs(toys) -> list[str]:
-    path = toys.folder / "runs.txt"
-    return sorted(path.read_text().split()) if path.exists() else []
 
 
 def test_a_result_says_everything_about_itself(toys):
@@ -159,38 +137,39 @@ def test_a_known_gap_counts_at_its_scale_only(toys):
 
 
 def test_what_is_there_is_kept_unless_forced(toys):
-    toys.paper("toy", counted(pause=0, value=1))
+    toys.counting()
     assert toys.reproduce("toy", "--seeds", "2").returncode == 0
     again = toys.reproduce("toy", "--seeds", "3")
-    assert runs(toys) == ["0", "1", "2"]
+    assert toys.runs() == ["0", "1", "2"]
     assert "2 of 3 results were there already" in again.stdout
     toys.reproduce("toy", "--seed", "1", "--force")
-    assert runs(toys) == ["0", "1", "1", "2"]
+    assert toys.runs() == ["0", "1", "1", "2"]
 
 
 def test_errors_are_measured_again(toys):
-    toys.paper("toy", counted(pause=0, value="1 if os.path.exists('fixed') else 1 / 0"))
+    toys.counting(value="1 if os.path.exists('fixed') else 1 / 0")
     assert toys.reproduce("toy").returncode == 1
     (toys.folder / "fixed").touch()
     assert toys.reproduce("toy").returncode == 0
-    assert runs(toys) == ["0", "0"]
+    assert toys.runs() == ["0", "0"]
 
 
 def test_changed_code_makes_a_result_stale_and_a_comment_does_not(toys):
-    toys.paper("toy", counted(pause=0, value=1))
+    toys.counting()
     toys.reproduce("toy")
-    toys.paper("toy", "# a comment\n" + counted(pause=0, value=1))
+    source = toys.folder / "toy/claims.py"
+    source.write_text("# a comment\n" + source.read_text())
     assert "stale" not in toys.reproduce("toy").stdout
-    assert runs(toys) == ["0"]
-    toys.paper("toy", counted(pause=0, value=2))
+    assert toys.runs() == ["0"]
+    toys.counting(value=2)
     done = toys.reproduce("toy")
     assert "stale  toy T1 seed 0" in done.stdout
-    assert runs(toys) == ["0", "0"]
+    assert toys.runs() == ["0", "0"]
     assert toys.record("toy", "T1")["ours"] == 2
 
 
 def test_damaged_results_are_measured_again(toys):
-    toys.paper("toy", counted(pause=0, value=1))
+    toys.counting()
     folder = toys.results / "smoke/toy"
     folder.mkdir(parents=True)
     for seed, damage in enumerate(["", '{"paper": "to', "{}", "[1, 2]"]):
@@ -200,78 +179,6 @@ def test_damaged_results_are_measured_again(toys):
     for seed in range(4):
         assert f"measuring toy T1 seed {seed} again" in done.stdout
         assert toys.record("toy", "T1", seed)["ours"] == 1
-
-
-def wait_for(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
-def test_kill_9_loses_nothing_that_was_finished(toys):
-    toys.paper(
-        "toy",
-        counted(pause="60 if seed == 2 and not os.path.exists('go') else 0", value="os.getpid()"),
-    )
-    process = toys.start("toy", "--seeds", "4", "--workers", "1")
-    wait_for(lambda: runs(toys) == ["0", "1", "2"])
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    process.stdout.close()
-    kept = [toys.record("toy", "T1", seed) for seed in (0, 1)]
-    assert sorted(p.name for p in (toys.results / "smoke/toy").glob("*.json")) == [
-        "T1-seed0.json",
-        "T1-seed1.json",
-    ]
-    worker = kept[0]["ours"]
-    wait_for(lambda: not is_running(worker))  # the orphan does not compute on
-    (toys.folder / "go").touch()
-    done = toys.reproduce("toy", "--seeds", "4")
-    assert done.returncode == 0, done.stdout
-    assert "2 of 4 results were there already" in done.stdout
-    assert runs(toys) == ["0", "1", "2", "2", "3"]
-    assert [toys.record("toy", "T1", seed) for seed in (0, 1)] == kept
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
-
-
-def test_an_interrupt_keeps_what_is_finished_and_ends_the_workers(toys):
-    toys.paper("toy", counted(pause="60 if seed == 1 else 0", value="os.getpid()"))
-    process = toys.start("toy", "--seeds", "2", "--workers", "1")
-    wait_for(lambda: runs(toys) == ["0", "1"])
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate(timeout=20)
-    assert process.returncode not in (0, 2), output
-    assert not is_running(toys.record("toy", "T1", 0)["ours"])
-
-
-def test_two_runs_at_once_share_the_work(toys):
-    toys.paper("toy", counted(pause=0.15, value=1))
-    both = [toys.start("toy", "--seeds", "6", "--workers", "1") for _ in range(2)]
-    outputs = [process.communicate(timeout=60)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0], outputs
-    assert runs(toys) == list("012345")  # nothing measured twice
-    assert all(toys.record("toy", "T1", seed)["ours"] == 1 for seed in range(6))
-    assert all("holds (6 of 6)" in output for output in outputs)
-
-
-def test_a_claim_measured_by_another_run_is_waited_for(toys):
-    toys.paper("toy", counted(pause=0, value=1).replace("time.sleep(0)", UNTIL_GO))
-    first = toys.start("toy")
-    wait_for(lambda: runs(toys) == ["0"])
-    second = toys.start("toy")
-    assert "toy T1 seed 0 is being measured by another process" in second.stdout.readline()
-    (toys.folder / "go").touch()
-    outputs = [process.communicate(timeout=60)[0] for process in (first, second)]
-    assert [process.returncode for process in (first, second)] == [0, 0], outputs
-    assert "1 of 1 results were there already" in outputs[1]
-    assert runs(toys) == ["0"]
 
 
 @pytest.mark.parametrize(
@@ -302,13 +209,13 @@ def test_bad_arguments_are_usage_errors(toys, here, arguments, message):
 
 
 def test_a_results_folder_that_cannot_be_written_stops_before_any_work(toys):
-    toys.paper("toy", counted(pause=0, value=1))
+    toys.counting()
     toys.results.write_text("a file, not a folder")
     done = toys.reproduce("toy")
     assert done.returncode == 2
     assert "cannot write to the results folder" in done.stderr
     assert "--results FOLDER" in done.stderr
-    assert runs(toys) == []
+    assert toys.runs() == []
 
 
 def test_a_paper_that_cannot_be_read_does_not_stop_the_others(toys):
