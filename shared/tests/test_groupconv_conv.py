@@ -57,6 +57,19 @@ def test_group_filter_gradients():
     assert torch.autograd.gradgradcheck(function, (bank, weight))
 
 
+def test_batched_bank_gradients():
+    """Every sample has its own filters, and all share the weight."""
+    group = CyclicGroup(4)
+    geometry = torch.eye(2, dtype=torch.float64) + 0.1 * torch.randn(3, 2, 2, dtype=torch.float64)
+    bank = bank_from_basis(bicubic_basis(group, 3, geometry))[..., :1].requires_grad_()
+    weight = torch.randn(2, 1, 4, 9, dtype=torch.float64, requires_grad=True)
+    arrangement = group_arrangement(group, 1)
+    together = torch.autograd.grad(group_filter(bank, weight, arrangement).sin().sum(), (bank, weight))
+    singly = sum(group_filter(b, weight, arrangement).sin().sum() for b in bank)
+    for actual, expected in zip(together, torch.autograd.grad(singly, (bank, weight))):
+        torch.testing.assert_close(actual, expected)
+
+
 def test_group_filter_under_vmap():
     arrangement = group_arrangement(CyclicGroup(4), 2)
     bank = FilterBank(CyclicGroup(4), 3)()
