@@ -217,6 +217,16 @@ def test_options_without_value(broken: str):
         request_of(broken)
 
 
+def test_a_reader_that_stops_early_is_no_error():
+    env = {**os.environ, "PYTHONPATH": str(PACKAGES), "PYTHONUNBUFFERED": "1"}
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as closed:
+        command = [sys.executable, "-m", "toypaper.train", "--list"]
+        done = subprocess.run(command, check=False, env=env, stdout=closed, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_the_test_of_lightness_can_fail():
     source = LIGHT.replace("from toypaper.train", "import torch\nfrom toypaper.train")
     env = {**os.environ, "PYTHONPATH": str(PACKAGES)}

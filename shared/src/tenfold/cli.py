@@ -91,6 +91,9 @@ def run(
             raise CommandLineError(_unknown(package, command, [*SUBCOMMANDS, *extra]))
         request = parse(package, command, rest)
         _need_extra(package)
+    except BrokenPipeError:  # the reader of `--list | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (CommandLineError, PresetError, runs.RunError) as error:
         print(f"{package}: error: {error}", file=sys.stderr)
         return 2
