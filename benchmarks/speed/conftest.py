@@ -41,12 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def versus(benchmark: BenchmarkFixture, request: pytest.FixtureRequest) -> Callable[..., Ratio]:
     """`versus(ours, peer, rounds=20, warmup=3, **facts) -> Ratio`; the test asserts its threshold on the ratio.
 
-    `facts` (the peer's name, shapes, batch, …) are recorded beside the ratio and its quartiles.
+    `facts` (`peer="pykan 0.2.8"`, shapes, batch, …) are recorded beside the ratio and its quartiles.
     """
 
     def measure(
         ours: Callable[[], object],
         peer: Callable[[], object],
+        /,  # so that the facts may hold a `peer` too
         *,
         rounds: int = 20,
         warmup: int = 3,

@@ -63,7 +63,7 @@ def entry(tmp_path):
     (tmp_path / "test_sleep.py").write_text(
         "import time\n"
         "def test_sleep(versus):\n"
-        "    ratio = versus(lambda: time.sleep(0.04), lambda: time.sleep(0.02), rounds=5, warmup=1, peer_name='nap')\n"
+        "    ratio = versus(lambda: time.sleep(0.04), lambda: time.sleep(0.02), rounds=5, warmup=1, peer='nap')\n"
         "    assert ratio.ratio < 1\n"
     )
     return tmp_path
@@ -94,11 +94,11 @@ def test_versus_asserts_and_records(entry):
     record = json.loads((entry / "speed" / "test-sleep-test-sleep.json").read_text())
     assert record["low"] <= record["ratio"] <= record["high"]
     assert 1.2 < record["ratio"] < 2.5
-    assert record["facts"] == {"peer_name": "nap"}
+    assert record["facts"] == {"peer": "nap"}
     assert record["environment"]["python"]
     extra = json.loads((entry / "bench.json").read_text())["benchmarks"][0]["extra_info"]
     assert extra["ratio"] == record["ratio"]
-    assert extra["peer_name"] == "nap"
+    assert extra["peer"] == "nap"
 
 
 def test_without_timings_an_entry_still_runs_both_sides(entry):
