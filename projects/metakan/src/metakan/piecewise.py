@@ -247,8 +247,10 @@ class PiecewiseProduct(torch.autograd.Function):
         dz = torch.empty_like(z)
         for row, part, d_part in zip(ctx.rows, _blocks(z, ctx.rows, n_in), _blocks(dz, ctx.rows, n_in)):
             segment = curve.locate(part)
-            weight, slope = curve.weights(part, segment)
-            if d_features is not None:
+            if d_features is None:
+                slope = curve.slope.index_select(0, segment)
+            else:
+                weight, slope = curve.weights(part, segment)
                 d_features.addmm_(grad[:, row], _flat(weight, row, ctx.mask, n_in).to(ctx.compute))
             if want_meta:
                 d_weight = (grad[:, row].T @ flat_features).to(z.dtype)

@@ -50,7 +50,7 @@ class BSplineBasis(Basis):
         self.grid_range = check_range("grid_range", grid_range)
         self.n_basis = grid_size + spline_order
         self.cell_width = (self.grid_range[1] - self.grid_range[0]) / grid_size
-        self._tables: dict[tuple[torch.dtype, torch.device], Tensor] = {}  # copies of the constant table
+        self._table = cell_table(grid_size, spline_order)  # no buffer: `.half()` must not round it
 
     @property
     def knots(self) -> Float[Tensor, " g"]:
@@ -74,7 +74,7 @@ class BSplineBasis(Basis):
         if self.spline_order and closed_form_works(wide):
             flat = wide.reshape(-1, x.shape[-1])
             values = closed_form_features(flat, self.grid_size, self.spline_order, self.grid_range, silu)
-            return values.transpose(1, 2).reshape(*x.shape, -1)
+            return values.transpose(1, 2).reshape(*x.shape, values.shape[1])
         values = self.piecewise(wide)
         return torch.cat([values, F.silu(wide)[..., None]], dim=-1) if silu else values
 
@@ -85,14 +85,7 @@ class BSplineBasis(Basis):
         """
         cell, t = self.locate(x)
         powers = torch.stack([1.0 + 0.0 * t] + [t**p for p in range(1, self.spline_order + 1)], dim=-1)
-        return torch.einsum("...p,...pm->...m", powers, self.table(x)[cell])
-
-    def table(self, like: Tensor) -> Float[Tensor, "cells powers m"]:
-        """The constant polynomial coefficients in the dtype and on the device of `like`."""
-        key = (like.dtype, like.device)
-        if key not in self._tables:
-            self._tables[key] = cell_table(self.grid_size, self.spline_order).to(like.device, like.dtype)
-        return self._tables[key]
+        return torch.einsum("...p,...pm->...m", powers, self._table.to(x)[cell])
 
     def locate(self, x: Float[Tensor, "... n"]) -> tuple[Tensor, Float[Tensor, "... n"]]:
         """Index into the table's cells and coordinate in [0, 1) within the cell.

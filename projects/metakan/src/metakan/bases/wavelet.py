@@ -17,6 +17,7 @@ from ..arguments import check_choice
 from .basis import Basis
 
 _UNIT_SCALE = math.log(math.e - 1.0)  # softplus^-1(1)
+_LEAST_SCALE = 1e-3  # softplus underflows to 0 for very negative raw values
 
 
 def _mexican_hat(u: Tensor) -> Tensor:
@@ -87,7 +88,7 @@ class WaveletBasis(Basis):
         """weight * psi((x - translation) / scale), broadcasting x against weight[..., 0]."""
         wide = torch.promote_types(x.dtype, torch.float32)
         raw, shift, amplitude = weight.to(wide).unbind(-1)
-        u = (x.to(wide) - shift) / F.softplus(raw + _UNIT_SCALE)
+        u = (x.to(wide) - shift) / F.softplus(raw + _UNIT_SCALE).clamp_min(_LEAST_SCALE)
         return (amplitude * _MOTHERS[self.kind](u)).to(torch.promote_types(x.dtype, weight.dtype))
 
     def extra_repr(self) -> str:

@@ -85,7 +85,7 @@ class EdgeNetwork(PretrainedMixin, nn.Module):
         def phi(t: Float[Tensor, "..."]) -> Float[Tensor, "..."]:
             if isinstance(basis, WaveletBasis):
                 return basis.edges(t, row)
-            return edge_layer.features(t.reshape(-1, 1)).reshape(*t.shape, -1).to(row.dtype) @ row
+            return edge_layer.features(t.reshape(-1, 1)).reshape(*t.shape, len(row)).to(row.dtype) @ row
 
         return phi
 
