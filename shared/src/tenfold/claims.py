@@ -203,5 +203,7 @@ def collect(module: ModuleType) -> dict[str, Claim]:
                 raise ValueError(f"{module.__name__} has two claims named {value.id!r}")
             found[value.id] = value
     if not found:
-        raise ValueError(f"{module.__name__} exports no claim; decorate a function with @tenfold.claims.claim")
+        raise ValueError(
+            f"{module.__name__} exports no claim; decorate a function with @tenfold.claims.claim"
+        )
     return found
