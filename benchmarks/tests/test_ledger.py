@@ -96,3 +96,20 @@ def test_a_full_disk_ends_the_run_with_the_reason_and_keeps_the_rest(toys, here,
     assert toys.record("toy", "T1", 0)["passed"]
     monkeypatch.setattr(ledger, "save", whole)
     assert toys.reproduce("toy", "--seeds", "3").returncode == 0  # the locks are free again
+
+
+def test_code_edited_during_the_run_gets_no_result_under_the_old_hash(toys):
+    toys.paper(
+        "toy",
+        """
+        @claim("T1", "Edits itself", source="s")
+        def t1(scale, seed):
+            with open(__file__, "a") as file:
+                file.write("edited = True\\n")
+            return Measurement("n", 1, "always", True)
+        """,
+    )
+    done = toys.reproduce("toy", "--seeds", "2", "--workers", "1")
+    assert done.returncode == 1
+    assert toys.record("toy", "T1", 0)["passed"]
+    assert "is not what this run was started with" in toys.record("toy", "T1", 1)["error"]

@@ -43,7 +43,7 @@ def print_verdicts(rows: Sequence[Row], console: Console) -> None:
     """The table at the end of a run: one line per paper and claim."""
     table = Table(header_style="bold", show_lines=True)
     table.add_column("claim", no_wrap=True)
-    table.add_column("criterion")
+    table.add_column("criterion", overflow="fold")
     for name in ("ours", "baseline", "published"):
         table.add_column(name)
     table.add_column("verdict", no_wrap=True)

@@ -3,6 +3,7 @@
 import base64
 import importlib
 import os
+import platform
 import sys
 import time
 import traceback
@@ -12,6 +13,8 @@ from typing import Any
 
 from tenfold.claims import Measurement, Scale, collect
 
+from tenfold_benchmarks import sources
+from tenfold_benchmarks.discovery import Paper
 from tenfold_benchmarks.environment import describe
 from tenfold_benchmarks.memory import PeakMemory
 from tenfold_benchmarks.results import Entry, json_safe
@@ -48,6 +51,7 @@ def measure(task: Task) -> Response:
     peak = PeakMemory()
     outcome: Response
     try:
+        _check_code(task)
         limit_threads(task.cpus)
         claims = collect(importlib.import_module(task.module))
         if task.claim not in claims:
@@ -62,6 +66,16 @@ def measure(task: Task) -> Response:
         seconds = time.perf_counter() - clock
         outcome = failure(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
     return {**outcome, **circumstances(started, seconds, peak)}
+
+
+def _check_code(task: Task) -> None:
+    """The code here, now, must be what the driver hashed: its numbers would carry the wrong hash otherwise."""
+    sources.forget()  # a worker lives for many tasks, and somebody may be editing
+    if Paper(task.paper, task.module).code_hash(task.claim) != task.code_hash:
+        raise RuntimeError(
+            f"the code of {task.paper} on {platform.node()} is not what this run was started with: "
+            "it was edited meanwhile, or another version is installed there; run again"
+        )
 
 
 def circumstances(started: datetime, seconds: float | None, peak: PeakMemory | None) -> Response:

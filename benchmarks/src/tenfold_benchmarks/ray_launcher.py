@@ -1,18 +1,15 @@
 """The launcher for a cluster: each claim × seed is a Ray task with its needs of CPUs and GPUs.
 
 The driver holds the locks and writes the results; nodes need the papers installed, and no shared disk. A task whose
-node or process is lost runs again elsewhere, `RETRIES` times. A node whose installed code hashes otherwise than the
-driver's refuses the task: its numbers would carry the wrong hash.
+node or process is lost runs again elsewhere, `RETRIES` times.
 """
 
 import logging
 import os
-import platform
 import time
 from datetime import UTC, datetime
 from typing import Any
 
-from tenfold_benchmarks.discovery import Paper
 from tenfold_benchmarks.ledger import Ledger
 from tenfold_benchmarks.measure import Response, Task, circumstances, failure, measure
 
@@ -64,7 +61,7 @@ def connect(address: str | None) -> Any:
 
 def _run(ray: Any, ledger: Ledger, workers: int | None) -> None:
     """Keep the cluster busy: submit what it can hold, and a little more, so that it never waits for the driver."""
-    remote = ray.remote(max_retries=RETRIES)(measure_on_node)
+    remote = ray.remote(max_retries=RETRIES)(measure)
     running: dict[Any, Task] = {}
     asked: dict[Any, float] = {}
     while True:
@@ -101,12 +98,3 @@ def _answer(ray: Any, reference: Any, seconds: float) -> Response:
         lost = failure(f"lost on the cluster, after {RETRIES} retries: {type(error).__name__}", str(error))
         return {**lost, **circumstances(datetime.now(UTC), seconds, None)}
     return answer
-
-
-def measure_on_node(task: Task) -> Response:
-    """Measure a task in a Ray worker, if the code installed there is the driver's."""
-    here = Paper(task.paper, task.module).code_hash(task.claim)
-    if here != task.code_hash:
-        other = f"the code of {task.paper} on node {platform.node()} is not the driver's: install the same version there"
-        return {**failure(other), **circumstances(datetime.now(UTC), None, None)}
-    return measure(task)
