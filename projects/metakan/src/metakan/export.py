@@ -98,13 +98,13 @@ def _quiet_pykan(make: Any, **arguments: Any) -> Any:
     import contextlib
     import io
 
-    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             return make(**arguments)
     finally:
         random.setstate(python_state)
-        np.random.set_state(numpy_state)
+        np.random.set_state(numpy_state)  # noqa: NPY002
         torch.set_rng_state(torch_state)
 
 

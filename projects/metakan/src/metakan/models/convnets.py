@@ -44,11 +44,11 @@ class _Backbone(PretrainedMixin, nn.Module):
             )
         check_positive(in_channels=c["in_channels"], n_classes=c["n_classes"], kernel_size=c["kernel_size"])
         check_probability("dropout", c["dropout"])
-        family = FAMILIES.get(c["basis"], None)
+        check_choice("basis", c["basis"], tuple(FAMILIES))
+        family = FAMILIES[c["basis"]]
         basis = make_basis(
             *(c[k] for k in ("basis", "grid_size", "spline_order", "grid_range", "basis_options"))
         )
-        assert family is not None
         return [
             {
                 "in_channels": a,
@@ -222,7 +222,10 @@ class MetaConvKANNet(_Backbone):
         """An ordinary network of KAN convolutions with the generated weights: the same function."""
         own = ("hidden", "prompt_dim", "n_meta", "activation", "dropout_meta", "layout", "prompt_init", "memory",
                "cache_eval")  # fmt: skip
-        net = ConvKANNet(**{key: value for key, value in self.config.items() if key not in own})
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # the initial weights are overwritten: they should cost no draws
+            net = ConvKANNet(**{key: value for key, value in self.config.items() if key not in own})
         net.to(self.layers[0].prompts)  # type: ignore[call-overload]
         for index, (layer, ours) in enumerate(zip(self.layers, net.layers)):
             copy_layer(layer, ours, {"weight": layer.edge_weights(self.bank[index])})  # type: ignore[operator]

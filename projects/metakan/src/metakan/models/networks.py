@@ -308,7 +308,10 @@ class MetaKAN(EdgeNetwork):
             "widths", "basis", "grid_size", "spline_order", "grid_range", "basis_options", "base_activation", "bias",
             "check_finite", "masked",
         )  # fmt: skip
-        kan = KAN(**{key: self.config[key] for key in keys})
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # the initial weights are overwritten: they should cost no draws
+            kan = KAN(**{key: self.config[key] for key in keys})
         kan.to(self.layers[0].prompts)  # type: ignore[call-overload]
         for ours, (layer, weight) in zip(kan.layers, list(self.edge_layers())):
             copy_layer(layer, ours, {"packed_weight": weight.transpose(1, 2)})  # type: ignore[arg-type]
