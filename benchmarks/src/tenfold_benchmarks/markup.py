@@ -73,10 +73,14 @@ def strip(row: Row) -> str:
     scale = " (log)" if logarithmic else ""
     return (
         '<svg class="strip" viewBox="0 0 420 40" aria-hidden="true" focusable="false">'
-        f'<line x1="12" y1="14" x2="408" y2="14"/>{dots}<text x="12" y="36">{show(low)}</text>'
+        f'<line x1="12" y1="14" x2="408" y2="14"/>{dots}<text x="12" y="36">{_end(low)}</text>'
         f'<text x="210" y="36" text-anchor="middle">● ours  ○ baseline{scale}</text>'
-        f'<text x="408" y="36" text-anchor="end">{show(high)}</text></svg>'
+        f'<text x="408" y="36" text-anchor="end">{_end(high)}</text></svg>'
     )
+
+
+def _end(x: float) -> str:
+    return show(int(x)) if x.is_integer() and abs(x) < 1e9 else show(x)
 
 
 def logo() -> str:

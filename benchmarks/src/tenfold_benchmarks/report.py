@@ -77,7 +77,8 @@ def _totals(rows: Sequence[Row]) -> str:
         f"<li><b>{counts[kind]}</b>{KINDS[kind]}</li>" for kind in KINDS if kind != HOLDS and counts[kind]
     ]
     items += [f"<li><b>{stale}</b>stale</li>"] if stale else []
-    items.append(f"<li><b>{len({row.paper for row in rows})}</b>papers</li>")
+    papers = len({row.paper for row in rows})
+    items.append(f"<li><b>{papers}</b>{'paper' if papers == 1 else 'papers'}</li>")
     colours = {HOLDS: "holds", PARTLY: "gap", GAP: "gap", FAILS: "fails", ERROR: "fails", MISSING: "none"}
     bar = "".join(
         f'<span style="flex:{counts[kind]};color:var(--{colours[kind]})"></span>'
@@ -199,9 +200,7 @@ def _article(row: Row) -> str:
     ]
     if row.seconds is not None:
         numbers.append(("", "Time a seed", duration(row.seconds)))
-    items = "".join(
-        f'<div class="{css}"><dt>{label}</dt><dd>{text(value)}</dd></div>' for css, label, value in numbers
-    )
+    items = "".join(_number(css, label, value) for css, label, value in numbers)
     gap = f"<p>{chip(GAP, 'known gap')} {text(row.known_gap)}</p>" if row.known_gap else ""
     stale = (
         f"<p>{chip('stale', 'stale')} Its code has changed since it was measured.</p>" if row.stale else ""
@@ -215,6 +214,11 @@ def _article(row: Row) -> str:
         f'<dl class="numbers">{items}</dl>{strip(row)}{_figures(row)}{_value_tables(row)}{_errors(row)}{_seeds(row)}'
         f'<div class="rerun"><code tabindex="0">{text(command)}</code>{copy_button(command)}</div></article>'
     )
+
+
+def _number(css: str, label: str, value: str) -> str:
+    length = "long" if len(value) > 24 else "short"  # a published number may come with words
+    return f'<div class="{css}"><dt>{label}</dt><dd class="{length}">{text(value)}</dd></div>'
 
 
 def _figures(row: Row) -> str:
