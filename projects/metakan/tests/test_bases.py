@@ -102,8 +102,8 @@ def test_silu_derivatives(order):
 def test_splines_under_torch_func():
     basis = BSplineBasis(5, 3, (-1.0, 1.0))
     x = torch.linspace(-1.5, 1.5, 7, dtype=D)[:, None]
-    slope = torch.func.vmap(torch.func.jacrev(lambda v: basis(v)))(x)[:, 0, :, 0]
-    forward = torch.func.vmap(torch.func.jacfwd(lambda v: basis(v)))(x)[:, 0, :, 0]
+    slope = torch.func.vmap(torch.func.jacrev(basis))(x)[:, 0, :, 0]
+    forward = torch.func.vmap(torch.func.jacfwd(basis))(x)[:, 0, :, 0]
     step = 1e-6
     numeric = (basis(x + step) - basis(x - step))[:, 0] / (2 * step)
     assert (slope - numeric).abs().max() < 1e-7

@@ -99,7 +99,7 @@ def test_another_configuration_does_not_load(change):
     base = {"widths": [4, 5, 3], "hidden": 6, "n_meta": 2}
     state = MetaKAN(**base).state_dict()
     MetaKAN(**base).load_state_dict(state)  # control
-    with pytest.raises(RuntimeError, match="Error.* in loading state_dict"):
+    with pytest.raises(RuntimeError, match=r"Error.* in loading state_dict"):
         MetaKAN(**{**base, **change}).load_state_dict(state)
 
 

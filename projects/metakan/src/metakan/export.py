@@ -137,7 +137,7 @@ def from_kan(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = MetaKAN(**{**shared, "hidden": hidden, "prompt_dim": prompt_dim, "n_meta": n_meta, **options})
-    model.to(kan.layers[0].weight)  # type: ignore[call-overload]
+    model.to(kan.layers[0].weight)  # type: ignore[call-overload, arg-type]
     targets = [weight.detach().flatten(0, 1) for _, weight in kan.edge_layers()]
     for layer, source in zip(model.layers, kan.layers):
         state = {k: v for k, v in source.state_dict().items() if k not in ("packed_weight", "scaler")}

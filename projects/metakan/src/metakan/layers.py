@@ -112,6 +112,8 @@ class MetaKANLinear(EdgeLinear):
         memory: "recompute" keeps neither generated weights nor hidden units for the backward pass and generates them
             again, in blocks of outputs; "materialize" generates once a step and keeps the weights; "auto" recomputes
             where a layer's generated weights outnumber four million and materialises otherwise.
+            Where second derivatives are wanted (PINNs), "materialize" is the faster one: recomputing falls back to
+            the plain meta-learner there.
         block_size: outputs generated at a time when recomputing; None chooses by size. Results do not depend on it.
         cache_eval: keep the generated weights between calls while evaluating without gradients. They are generated
             anew after any change of parameters, of the mask, of device or dtype, and after `train()`. (Writes through

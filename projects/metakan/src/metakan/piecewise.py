@@ -92,7 +92,7 @@ class Curve:
     ) -> tuple[Float[Tensor, "e q"], Float[Tensor, "e q"]]:
         """(generated weights, slopes) at z."""
         slope = self.slope.index_select(0, segment)
-        return torch.addcmul(self.offset.index_select(0, segment), slope, z[:, None]), slope
+        return self.offset.index_select(0, segment).addcmul_(slope, z[:, None]), slope
 
 
 def _locate_on_grid(z: Float[Tensor, " e"], kinks: Float[Tensor, " k"]) -> Int[Tensor, " e"] | None:

@@ -191,7 +191,7 @@ class MetaConvKANNet(_Backbone):
             "cache_eval": cache_eval,
         }  # fmt: skip
         options = self._layer_options()
-        own = {
+        own: dict[str, Any] = {
             "layout": layout, "prompt_dim": prompt_dim, "prompt_init": prompt_init, "memory": memory,
             "cache_eval": cache_eval,
         }  # fmt: skip
@@ -226,7 +226,7 @@ class MetaConvKANNet(_Backbone):
             devices=[]
         ):  # the initial weights are overwritten: they should cost no draws
             net = ConvKANNet(**{key: value for key, value in self.config.items() if key not in own})
-        net.to(self.layers[0].prompts)  # type: ignore[call-overload]
+        net.to(self.layers[0].prompts)  # type: ignore[call-overload, arg-type]
         for index, (layer, ours) in enumerate(zip(self.layers, net.layers)):
             copy_layer(layer, ours, {"weight": layer.edge_weights(self.bank[index])})  # type: ignore[operator]
         net.head.load_state_dict(self.head.state_dict())

@@ -312,7 +312,7 @@ class MetaKAN(EdgeNetwork):
             devices=[]
         ):  # the initial weights are overwritten: they should cost no draws
             kan = KAN(**{key: self.config[key] for key in keys})
-        kan.to(self.layers[0].prompts)  # type: ignore[call-overload]
+        kan.to(self.layers[0].prompts)  # type: ignore[call-overload, arg-type]
         for ours, (layer, weight) in zip(kan.layers, list(self.edge_layers())):
             copy_layer(layer, ours, {"packed_weight": weight.transpose(1, 2)})  # type: ignore[arg-type]
         return kan.train(self.training)
