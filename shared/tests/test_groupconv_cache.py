@@ -168,6 +168,19 @@ def test_gradients_in_eval_mode(layer_and_input):
     assert layer.weight.grad.abs().sum() > 0
 
 
+def test_gradients_of_a_learned_basis_in_eval_mode():
+    """With frozen weights the other tensors the kernel is made from still get their gradients."""
+    layer, x = (
+        GroupConv2d(2, 2, 5, C8, basis="fourier").eval().requires_grad_(False),
+        torch.randn(1, 16, 7, 7),
+    )
+    layer.bank.whitening.requires_grad_()
+    with torch.no_grad():
+        layer(x)
+    layer(x).square().sum().backward()
+    assert layer.bank.whitening.grad.abs().sum() > 0
+
+
 def test_inference_mode_then_gradients_of_the_input(layer_and_input):
     layer, x = layer_and_input
     layer.requires_grad_(False)

@@ -41,11 +41,8 @@ from tenfold.groupconv import (
 from tenfold.groups import CyclicGroup, DihedralGroup, Group
 from torch import Tensor, nn
 
-pytestmark = [
-    # e2cnn 0.2.3, when its files are compiled
-    pytest.mark.filterwarnings("ignore:invalid escape sequence"),
-    pytest.mark.filterwarnings('ignore:"\\\\\\\\." is an invalid escape sequence'),
-]
+# e2cnn 0.2.3, when its files are compiled for the first time
+pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")
 
 GROUPS = [CyclicGroup(1), CyclicGroup(2), CyclicGroup(4), CyclicGroup(8), DihedralGroup(1), DihedralGroup(4)]
 LATTICE_GROUPS = [group for group in GROUPS if group.is_lattice_group]
@@ -287,7 +284,7 @@ def test_error_at_45_degrees_falls_with_the_square_of_the_pixel_size(name, group
         )
         errors.append(error.relative_l2[0])
     if name == "plain":
-        assert min(errors) > 0.5
+        assert errors[-1] > 0.9 * errors[0] > 0.1
     else:
         assert errors[0] / errors[-1] > 64
         assert all(fine < coarse / 3 for coarse, fine in pairwise(errors))

@@ -5,17 +5,23 @@ the maps and permutes the elements of every field, (L_g F)[c, t](x) = F[c, g⁻�
 by +1 with each step counter-clockwise. e2cnn's `FieldType(gspace, C * [regular_repr])` has the same layout
 (`to_e2cnn_type`).
 
-    from tenfold.groupconv import FieldBatchNorm2d, GroupConv2d, GroupPool, LiftingConv2d
-    from tenfold.groups import CyclicGroup
-
-    group = CyclicGroup(8)
-    net = nn.Sequential(
-        LiftingConv2d(1, 16, 5, group),            # image -> 16 fields = 128 channels
-        FieldBatchNorm2d(16, group), nn.ReLU(),    # anything pointwise and alike for all channels is equivariant
-        GroupConv2d(16, 16, 5, group),             # fields -> fields, 8 times fewer weights than Conv2d(128, 128, 5)
-        FieldBatchNorm2d(16, group), nn.ReLU(),
-        GroupPool(group),                          # fields -> 16 invariant maps
-    )
+    >>> import torch
+    >>> from torch import nn
+    >>> from tenfold.groupconv import FieldBatchNorm2d, GroupConv2d, GroupPool, LiftingConv2d
+    >>> from tenfold.groups import CyclicGroup
+    >>> group = CyclicGroup(8)
+    >>> network = nn.Sequential(
+    ...     LiftingConv2d(1, 4, 5, group),       # image -> 4 fields = 32 channels
+    ...     FieldBatchNorm2d(4, group),
+    ...     nn.ReLU(),                           # pointwise and the same for all channels: equivariant
+    ...     GroupConv2d(4, 4, 5, group),         # fields -> fields, 8 times fewer weights than Conv2d(32, 32, 5)
+    ...     FieldBatchNorm2d(4, group),
+    ...     nn.ReLU(),
+    ...     GroupPool(group),                    # fields -> 4 maps that turn with the image
+    ... ).eval()
+    >>> image = torch.randn(1, 1, 16, 16)
+    >>> torch.allclose(network(image.rot90(1, (2, 3))), network(image).rot90(1, (2, 3)), atol=1e-5)
+    True
 
 What is exact: multiples of 90° (and flips, for D_N) if 4 | N or N ∈ {1, 2}, at any size with stride 1, and at sizes
 with (size + 2·padding − extent) divisible by the stride otherwise; layers refuse other sizes unless told `exact=False`.

@@ -17,7 +17,7 @@ class DenseWeightModule(nn.Module):
 
     Subclasses give `_sources` (the tensors the dense weight depends on) and `_assemble`.
 
-    The dense weight is reused in eval mode on the CPU when autograd needs no gradient for `weight`. It cannot be
+    The dense weight is reused in eval mode on the CPU when autograd needs no gradient for the sources. It cannot be
     stale: it is reused only if every source still has the *values* it was made from, which also sees what version
     counters miss (`weight.data.mul_()`, memory used again). Comparing costs |G| times less than assembling. On other
     devices comparing would wait for the device, so there the weight is assembled at every call, as it is under
@@ -40,7 +40,7 @@ class DenseWeightModule(nn.Module):
     def _dense_weight(self) -> Tensor:
         """`dense_weight` for reading only, remembered where that is possible."""
         sources = self._sources()
-        if not self._may_remember():
+        if not self._may_remember(sources):
             if self._entry is not None:
                 self._entry = None
             return self._assemble_in_full_precision(sources)
@@ -53,13 +53,13 @@ class DenseWeightModule(nn.Module):
             self._entry = entry
         return entry.dense
 
-    def _may_remember(self) -> bool:
+    def _may_remember(self, sources: tuple[Tensor, ...]) -> bool:
         return (
             not self.training
             and not torch.compiler.is_compiling()
             and isinstance(self.weight, nn.Parameter)  # not while torch.func puts other tensors in its place
-            and not (torch.is_grad_enabled() and self.weight.requires_grad)
-            and self.weight.device.type == "cpu"
+            and not (torch.is_grad_enabled() and any(source.requires_grad for source in sources))
+            and all(source.device.type == "cpu" for source in sources)
         )
 
     def _assemble_in_full_precision(self, sources: tuple[Tensor, ...]) -> Tensor:
