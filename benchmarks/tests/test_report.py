@@ -342,9 +342,10 @@ def test_light_and_dark_follow_the_system_and_the_switch(opened):
         colours[scheme] = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.locator("#theme").click()
         other = "dark" if scheme == "light" else "light"
-        assert page.evaluate("document.documentElement.dataset.theme") == other
+        chosen = f"document.documentElement.dataset.theme === '{other}'"
+        page.wait_for_function(chosen)
         page.reload()
-        assert page.evaluate("document.documentElement.dataset.theme") == other
+        page.wait_for_function(chosen)
     assert colours["light"] != colours["dark"]
 
 
