@@ -2,25 +2,25 @@
 starts, K7 cost, and the control "TL continued" (C1)."""
 
 from sa_conv.claims.alignment import dataset_level, isotropic, sample_level, sample_level_equivariant
-from sa_conv.claims.cost import cost
-from sa_conv.claims.denoising import denoising
-from sa_conv.claims.deraining import deraining
-from sa_conv.claims.superresolution import super_resolution
+from sa_conv.claims.cost import cheap_adaptivity
+from sa_conv.claims.denoising import denoise_photographs
+from sa_conv.claims.deraining import derain_photographs
+from sa_conv.claims.superresolution import super_resolve_photographs
 from sa_conv.claims.theory import theory_holds
 from sa_conv.claims.trained_equivariance import trained_networks
 from sa_conv.claims.warm_start import continued, loss_free
 
 __all__ = [
+    "cheap_adaptivity",
     "continued",
-    "cost",
     "dataset_level",
-    "denoising",
-    "deraining",
+    "denoise_photographs",
+    "derain_photographs",
     "isotropic",
     "loss_free",
     "sample_level",
     "sample_level_equivariant",
-    "super_resolution",
+    "super_resolve_photographs",
     "theory_holds",
     "trained_networks",
 ]

@@ -45,7 +45,7 @@ TABLE: dict[tuple[str, int, str], tuple[int, int, int]] = {
     source="section 4; section 7 of the supplement",
     published="33,523 parameters; SA-Conv step time: not published",
 )
-def cost(scale: Scale, seed: int) -> Measurement:
+def cheap_adaptivity(scale: Scale, seed: int) -> Measurement:
     """The parameter table is reproduced exactly, and a training step of SA takes at most 2.2 × that of TL on one CPU core
     (tiny EDSR, batch 16), at most 1.6 × on a GPU (16 fields, batch 16).
 

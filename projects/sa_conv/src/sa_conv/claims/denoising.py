@@ -48,7 +48,7 @@ PUBLISHED = {"Set5": 32.020, "Set14": 30.051, "BSD100": 29.671, "Urban100": 31.0
     source="section 5; predecessor logs",
     published="SA-Conv: not published; predecessor TL-Conv 32.020/30.051/29.671/31.059 dB (Set5, Set14, B100, Urban100)",
 )
-def denoising(scale: Scale, seed: int) -> Measurement:
+def denoise_photographs(scale: Scale, seed: int) -> Measurement:
     """Y-PSNR of EDSRs of one family, trained with the same patches, steps and search of the learning rate.
 
     smoke: the machinery runs; every model is better than the noisy image after 30 steps.

@@ -101,7 +101,7 @@ SIZES = {
     source="section 5; predecessor log",
     published="SA-RCDNet: not published; predecessor RCDNet with F-Conv on Rain100L: 39.023 dB (RGB, 8-pixel border)",
 )
-def deraining(scale: Scale, seed: int) -> Measurement:
+def derain_photographs(scale: Scale, seed: int) -> Measurement:
     """RGB PSNR without a border of 8 pixels, of networks trained on the same patches after the same search.
 
     smoke: the machinery runs; every result is finite. cpu (3 stages, synthetic oriented rain, 400 steps): SA gains ≥ 4 dB over

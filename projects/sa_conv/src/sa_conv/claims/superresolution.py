@@ -48,7 +48,7 @@ PUBLISHED = {"Set5": 38.128, "Set14": 33.803, "BSD100": 32.275, "Urban100": 32.5
     source="section 5; predecessor logs",
     published="SA-Conv: not published; predecessor TL-Conv 38.128/33.803/32.275/32.554 dB (Set5, Set14, B100, Urban100)",
 )
-def super_resolution(scale: Scale, seed: int) -> Measurement:
+def super_resolve_photographs(scale: Scale, seed: int) -> Measurement:
     """Y-PSNR of EDSRs of one family, trained with the same patches, steps and search of the learning rate.
 
     smoke: the machinery runs; the loss of every model is finite and the results have the right size.

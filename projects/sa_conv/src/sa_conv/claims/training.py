@@ -105,7 +105,7 @@ def train(
             loss = recipe.loss(model, degraded, clean)
         if not torch.isfinite(loss):
             raise FloatingPointError(
-                f"the loss of {type(model).__name__} is {float(loss)} at step {step}, lr {rate:g}"
+                f"the loss of {type(model).__name__} is {loss.item()} at step {step}, lr {rate:g}"
             )
         optimizer.zero_grad()
         loss.backward()

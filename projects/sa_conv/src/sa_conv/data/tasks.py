@@ -141,14 +141,16 @@ class RestorationDataModule(lightning.LightningDataModule):
         sampler = PatchSampler(
             self.epoch_length * self.batch_size, lambda: trainer.current_epoch if trainer is not None else 0
         )
-        return DataLoader(self.train, self.batch_size, sampler=sampler, num_workers=self.num_workers)
+        return DataLoader(
+            self.train, batch_size=self.batch_size, sampler=sampler, num_workers=self.num_workers
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
         assert self.val is not None
-        return DataLoader(self.val, 1)
+        return DataLoader(self.val, batch_size=1)
 
     def test_dataloader(self) -> list[DataLoader[Any]]:
-        return [DataLoader(images, 1) for images in self.tests.values()]
+        return [DataLoader(images, batch_size=1) for images in self.tests.values()]
 
     def predict_dataloader(self) -> list[DataLoader[Any]]:
         return self.test_dataloader()
