@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
+
 from tenfold_benchmarks.environment import describe
 from tenfold_benchmarks.files import require_writable, write_whole
 from tenfold_benchmarks.timing import Ratio, check_rounds, collector_held, seconds, wait_for_device

@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from tenfold.groupconv import GroupConv2d, to_e2cnn_type
 from tenfold.groups import CyclicGroup
 from tenfold_benchmarks.timing import Ratio
-from torch import Tensor, nn
 
 FIELDS, GROUP, KERNEL = 16, CyclicGroup(8), 5
 CHANNELS = FIELDS * GROUP.order

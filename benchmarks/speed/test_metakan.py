@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 import torch.nn.functional as F
-from metakan import KAN, MetaKAN, cuda_peak, saved_bytes, state_bytes, to_pykan
 from torch import nn
+
+from metakan import KAN, MetaKAN, cuda_peak, saved_bytes, state_bytes, to_pykan
 
 WIDE = [3072, 1024, 100]
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from sa_conv import EDSR
 from sa_conv.layers import SAGroupConv2d, SALiftingConv2d
 from sa_conv.sample_conv import fastest, recomputed_conv2d
 from tenfold_benchmarks.timing import Ratio
-from torch import Tensor, nn
 
 Versus = Callable[..., Ratio]
 
@@ -19,8 +20,11 @@ devices = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=p
 
 
 @pytest.fixture(autouse=True)
-def single_thread() -> None:
+def _one_thread():
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def training_step(model: nn.Module, x: Tensor, target: Tensor) -> Callable[[], None]:
@@ -50,7 +54,7 @@ def test_sa_step_against_tl_step(versus: Versus, device: str, fields: int) -> No
         *steps,
         rounds=5 if fields == 16 else 20,
         warmup=1,
-        peer="TL-Conv",
+        against="TL-Conv",
         fields=fields,
         batch=16,
         size=size,
@@ -100,7 +104,7 @@ def test_building_the_filters_against_the_training_step(versus: Versus, variant:
 
     step = training_step(model, x, torch.zeros(4, 3, 96, 96))
     ratio = versus(
-        build, step, rounds=5, warmup=1, peer="training step", variant=variant, fields=8, batch=4, size=48
+        build, step, rounds=5, warmup=1, against="training step", variant=variant, fields=8, batch=4, size=48
     )
     assert ratio.ratio <= 0.05
 
@@ -139,6 +143,12 @@ def test_the_rule_picks_a_fast_strategy(
         return run
 
     ratio = versus(
-        convolve("auto"), convolve(strategy), rounds=7, warmup=1, peer=strategy, chosen=chosen, device=device
+        convolve("auto"),
+        convolve(strategy),
+        rounds=7,
+        warmup=1,
+        against=strategy,
+        chosen=chosen,
+        device=device,
     )
     assert ratio.ratio <= 1.35

@@ -11,6 +11,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
 from tenfold_benchmarks import cli, discovery, sources
 
 HEADER = "import os, time, sys\nfrom tenfold.claims import Figure, Measurement, Table, claim\n"

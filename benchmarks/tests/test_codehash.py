@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from tenfold_benchmarks import codehash, sources
 from tenfold_benchmarks.codehash import closure, code_hash
 from tenfold_benchmarks.sources import Sources

@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+
 from tenfold_benchmarks.compare import compared
 from tenfold_benchmarks.results import Entry, save
 from tenfold_benchmarks.summary import rows

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from tenfold.claims import collect
 from tenfold_benchmarks import discovery
 from tenfold_benchmarks.discovery import Paper, choose, choose_scale, papers, unknown

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+
 from tenfold_benchmarks.report import render
 from tenfold_benchmarks.results import Entry, read_all, save
 from tenfold_benchmarks.summary import rows

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+
 from tenfold_benchmarks.reproduce import excused
 from tenfold_benchmarks.results import REQUIRED
 

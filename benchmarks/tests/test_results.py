@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from tenfold_benchmarks import environment, files, memory
 from tenfold_benchmarks.files import require_writable, write_whole
 from tenfold_benchmarks.memory import PeakMemory

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from tenfold_benchmarks.scaffold import add_paper
 
 ROOT = """[project]

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tenfold_benchmarks.timing import Ratio, alternate
 
 SPEED = Path(__file__).parents[1] / "speed"

@@ -43,7 +43,9 @@ def test_no_download_addresses(locked: str) -> None:
 def test_equals_a_fresh_lock(locked: str, tmp_path: Path) -> None:
     if shutil.which("uv") is None:
         pytest.skip("uv is not on the PATH")
-    run = subprocess.run([ROOT / "ci" / "lock", tmp_path], capture_output=True, text=True, timeout=300)
+    run = subprocess.run(
+        [ROOT / "ci" / "lock", tmp_path], check=False, capture_output=True, text=True, timeout=300
+    )
     if run.returncode != 0 and re.search(r"(dns error|error sending request|Connect|offline)", run.stderr):
         pytest.skip(f"no package registry in reach: {run.stderr.strip().splitlines()[-1]}")
     assert run.returncode == 0, run.stderr

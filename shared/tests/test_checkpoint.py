@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
+
 from tenfold.checkpoint import (
     CheckpointError,
     PretrainedMixin,
@@ -16,7 +18,6 @@ from tenfold.checkpoint import (
     load_weights,
     save_pretrained,
 )
-from torch import nn
 
 
 class Net(PretrainedMixin, nn.Module):

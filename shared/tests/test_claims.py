@@ -2,6 +2,7 @@ import dataclasses
 import types
 
 import pytest
+
 from tenfold.claims import Claim, Figure, Measurement, Scale, Table, claim, collect
 
 PNG = b"\x89PNG\r\n\x1a\n"

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tenfold.cli import CommandLineError, parse, run
 from tenfold.runs import RunError
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 import tenfold.data as data
 from tenfold.data import download, location, registry
 

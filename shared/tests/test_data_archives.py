@@ -4,6 +4,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from tenfold.data import ArchiveError, extract_archive
 
 

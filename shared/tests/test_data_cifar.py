@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+
 from tenfold.data import CIFAR10_CLASSES, DataNotFoundError, load_cifar10
 
 

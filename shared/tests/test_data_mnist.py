@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from tenfold.data import DataNotFoundError, load_digits, load_idx_images, read_idx
 
 

@@ -4,10 +4,11 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from tenfold.equivariance import GaussianBlobs, analytic_equivariance_error, equivariance_error
 from tenfold.groupconv import GroupConv2d, GroupPool, LiftingConv2d, ProjectionConv2d
 from tenfold.groups import CyclicGroup, DihedralGroup
-from torch import nn
 
 C4, C8, D4 = CyclicGroup(4), CyclicGroup(8), DihedralGroup(4)
 

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from tenfold.groupconv import (
     FilterBank,
     GroupConv2d,

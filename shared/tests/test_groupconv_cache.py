@@ -8,9 +8,10 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch import nn
+
 from tenfold.groupconv import GroupConv2d, GroupConvTranspose2d, GroupLinear, LiftingConv2d, ProjectionConv2d
 from tenfold.groups import CyclicGroup
-from torch import nn
 
 C8 = CyclicGroup(8)
 

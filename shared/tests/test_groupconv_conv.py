@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+
 from tenfold.groupconv import (
     FilterBank,
     GroupConv1x1,

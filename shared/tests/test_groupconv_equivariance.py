@@ -11,6 +11,8 @@ from itertools import pairwise
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from tenfold.equivariance import GaussianBlobs, analytic_equivariance_error
 from tenfold.groupconv import (
     AntialiasedAvgPool2d,
@@ -39,7 +41,6 @@ from tenfold.groupconv import (
     to_e2cnn_type,
 )
 from tenfold.groups import CyclicGroup, DihedralGroup, Group
-from torch import Tensor, nn
 
 # e2cnn 0.2.3, when its files are compiled for the first time
 pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence")

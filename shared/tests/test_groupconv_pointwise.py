@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch import nn
+
 from tenfold.groupconv import (
     AntialiasedAvgPool2d,
     FieldBatchNorm2d,
@@ -19,7 +21,6 @@ from tenfold.groupconv import (
     to_canonical_frames,
 )
 from tenfold.groups import CyclicGroup, DihedralGroup
-from torch import nn
 
 C4, C8, D4 = CyclicGroup(4), CyclicGroup(8), DihedralGroup(4)
 GROUPS = [CyclicGroup(1), CyclicGroup(3), C4, C8, DihedralGroup(1), D4]

@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+
 from tenfold.groups import CyclicGroup, DihedralGroup, Group, group_from_name
 
 GROUPS = [CyclicGroup(n) for n in (1, 2, 3, 4, 8, 12)] + [DihedralGroup(n) for n in (1, 2, 3, 4, 8)]

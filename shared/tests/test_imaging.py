@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from tenfold.imaging import (
     crop_border,
     crop_to_multiple,

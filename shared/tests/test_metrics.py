@@ -9,6 +9,7 @@ import skimage.data
 import torch
 from PIL import Image
 from skimage.metrics import structural_similarity
+
 from tenfold.imaging import crop_to_multiple, imresize, luma
 from tenfold.metrics import (
     accuracy,

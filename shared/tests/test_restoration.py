@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+
 from tenfold.data import DataNotFoundError
 from tenfold.imaging import crop_to_multiple, imresize
 from tenfold.restoration import (

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+
 from tenfold.checkpoint import load_lightning_weights
 
 PACKAGES = Path(__file__).parent / "packages"

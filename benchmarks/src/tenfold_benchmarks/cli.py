@@ -205,7 +205,6 @@ def fetch_data(
 ) -> None:
     """Download public data sets into the data folder and verify their checksums."""
     from tenfold.data import DATASETS, fetch
-
     from tenfold_benchmarks.discovery import unknown
 
     for item in name:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from tenfold.claims import Scale
 
+from tenfold.claims import Scale
 from tenfold_benchmarks.discovery import choose, choose_scale, papers, unknown
 from tenfold_benchmarks.files import write_whole
 from tenfold_benchmarks.listing import print_verdicts

@@ -15,7 +15,6 @@ from importlib import metadata
 from typing import Any
 
 from tenfold.claims import Scale, Value
-
 from tenfold_benchmarks.codehash import code_hash
 from tenfold_benchmarks.sources import Sources, parse
 

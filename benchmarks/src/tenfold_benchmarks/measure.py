@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from tenfold.claims import Measurement, Scale, collect
-
 from tenfold_benchmarks import sources
 from tenfold_benchmarks.discovery import Paper
 from tenfold_benchmarks.environment import describe

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tenfold.claims import Scale
-
 from tenfold_benchmarks.discovery import ListedClaim, Paper, choose, unknown
 from tenfold_benchmarks.environment import git_commit
 from tenfold_benchmarks.files import require_writable

@@ -10,10 +10,11 @@ import os
 import sys
 import traceback
 
-import tenfold.training  # noqa: F401 (the import that is shared)
 import toypaper.module  # noqa: F401
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from toypaper.train import main
+
+import tenfold.training  # noqa: F401 (the import that is shared)
 
 
 def start(job: dict) -> int:
