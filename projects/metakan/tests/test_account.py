@@ -4,6 +4,8 @@ import random
 
 import pytest
 import torch
+from torch import nn
+
 from metakan import (
     KAN,
     MetaKAN,
@@ -15,7 +17,6 @@ from metakan import (
     saved_bytes,
     state_bytes,
 )
-from torch import nn
 
 
 def fc(widths, kan, h16, h32, h32_shared, mlp):

@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import BSpline
+
 from metakan import (
     BSplineBasis,
     ChebyshevBasis,
@@ -14,7 +16,6 @@ from metakan import (
     WaveletBasis,
 )
 from metakan.bases.closed_form import closed_form_features, silu_derivative
-from scipy.interpolate import BSpline
 
 D = torch.float64
 GRIDS = [

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch import nn
+
 from metakan import (
     BSplineBasis,
     ChebyshevBasis,
@@ -19,7 +21,6 @@ from metakan import (
     WaveletBasis,
     saved_bytes,
 )
-from torch import nn
 
 D = torch.float64
 BASES = {

@@ -6,6 +6,7 @@ import random
 import numpy as np
 import pytest
 import torch
+
 from metakan import KAN, MetaConvKANNet, MetaKAN, from_kan, materialize, to_pykan
 
 D = torch.float64

@@ -5,6 +5,8 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from metakan import (
     BSplineBasis,
     ChebyshevBasis,
@@ -21,7 +23,6 @@ from metakan import (
     WavKANLinear,
     saved_bytes,
 )
-from torch import nn
 
 D = torch.float64
 BASES = {

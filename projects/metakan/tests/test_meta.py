@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+
 from metakan import MetaBank, MetaKAN, MetaLearner, cluster_layers, prompt_init_
 from metakan.meta import assign_layers
 

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 import torch
+
 from metakan import (
     KAN,
     MLP,

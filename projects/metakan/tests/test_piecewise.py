@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from metakan import MetaLearner
 from metakan import piecewise as module
 from metakan.piecewise import Curve, meta_tensors, piecewise_generate, piecewise_works, plain_generate

@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from tenfold.checkpoint import PretrainedMixin
 from torch import Tensor, nn
+
+from tenfold.checkpoint import PretrainedMixin
 
 from ..arguments import check_choice, check_positive, check_probability
 from ..conv import KANConvNd, MetaKANConvNd

@@ -6,8 +6,9 @@ from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
-from tenfold.checkpoint import PretrainedMixin
 from torch import Tensor, nn
+
+from tenfold.checkpoint import PretrainedMixin
 
 from ..arguments import check_choice, check_positive
 from ..bases import Basis, WaveletBasis
