@@ -5,10 +5,12 @@ import random
 from dataclasses import replace
 from typing import Any
 
-import metakan.claims
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
+import metakan.claims
 from metakan.claims import (
     accuracy,
     bases,
@@ -39,7 +41,6 @@ from metakan.claims.training import (
 from metakan.figures import Point, error_against_parameters
 from metakan.optim import Rates
 from tenfold.claims import Measurement, Scale, collect
-from torch import nn
 
 CPU = torch.device("cpu")
 CLAIMS = collect(metakan.claims)
@@ -64,6 +65,7 @@ def test_exact_claims_hold_at_smoke_scale(name: str) -> None:
     assert measurement.passed, measurement
 
 
+@pytest.mark.slow
 def test_export_claim_holds_at_smoke_scale() -> None:
     pytest.importorskip("kan")
     assert CLAIMS["C9"](Scale.SMOKE, 0).passed
@@ -161,6 +163,7 @@ def test_digits_path_and_the_choice_of_rates() -> None:
     assert math.isfinite(float(measurement.ours or 0))
 
 
+@pytest.mark.slow
 def test_laptop_paths() -> None:
     once = Schooling(1, 64)
     digits = accuracy.on_digits(digits_splits(0), 0, once, n_seeds=1)
@@ -173,6 +176,7 @@ def test_laptop_paths() -> None:
         assert abs(parameters_of["narrow KAN"] / parameters_of["MetaKAN"] - 1) < 0.15
 
 
+@pytest.mark.slow
 def test_full_size_paths_on_small_images(monkeypatch: pytest.MonkeyPatch) -> None:
     def small(name: str, seed: int, device: torch.device, flatten: bool = False) -> Any:
         splits = images(40, 3 if name == "cifar10" else 1, 28 if flatten else 8)
@@ -277,6 +281,16 @@ def test_memory_path_with_convolutions() -> None:
 def test_distance_of_a_formula_from_the_demo(text: str, error: float) -> None:
     sympy = pytest.importorskip("sympy")
     assert interpretability.coefficient_error(sympy.sympify(text)) == pytest.approx(error, rel=0.01, abs=1e-6)
+
+
+@pytest.mark.parametrize("alive", [1, 2])
+def test_the_weakest_node_goes_and_its_edges_with_it(alive: int) -> None:
+    model = seeded(0, lambda: networks.metakan([2, alive + 1, 1], hidden=8)).double()
+    x = torch.rand(50, 2, dtype=torch.float64) * 2 - 1
+    interpretability.remove_weakest_node(model, x)  # type: ignore[arg-type]
+    first, second = (layer.edge_mask for layer in model.layers)  # type: ignore[union-attr]
+    assert first.all(1).sum() == second.sum() == alive
+    assert torch.equal(first.any(1), second[0])
 
 
 def test_random_configurations_are_covered_by_the_formula_and_differ() -> None:

@@ -4,14 +4,22 @@ from .accuracy import accuracy_at_a_ninth
 from .bases import any_basis
 from .convolutions import convolutions_at_a_ninth
 from .depth import deep_variant
-from .equations import equations
+from .equations import solves_equations
 from .highdim import high_dimension
-from .interpretability import interpretability
+from .interpretability import stays_readable
 from .memory import training_memory
 from .parameters import parameter_counts
 from .symbolic import symbolic_regression
 
 __all__ = [
-    "accuracy_at_a_ninth", "any_basis", "convolutions_at_a_ninth", "deep_variant", "equations", "high_dimension", "interpretability",
-    "parameter_counts", "symbolic_regression", "training_memory",
+    "accuracy_at_a_ninth",
+    "any_basis",
+    "convolutions_at_a_ninth",
+    "deep_variant",
+    "high_dimension",
+    "parameter_counts",
+    "solves_equations",
+    "stays_readable",
+    "symbolic_regression",
+    "training_memory",
 ]  # fmt: skip

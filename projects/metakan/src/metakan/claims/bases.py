@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 
 import torch
-from tenfold.claims import Measurement, Scale, Table, claim
 from torch import Tensor, nn
+
+from tenfold.claims import Measurement, Scale, Table, claim
 
 from . import networks
 from .accuracy import table

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from tenfold.claims import Measurement, Scale, Value, claim
 from torch import nn
+
+from tenfold.claims import Measurement, Scale, Value, claim
 
 from . import networks
 from .accuracy import by_name, error_figure, table

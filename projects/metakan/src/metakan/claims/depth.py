@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+
 from tenfold.claims import Measurement, Scale, Table, Value, claim
 
 from ..account import meta_parameters

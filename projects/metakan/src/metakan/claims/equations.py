@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import torch
-from tenfold.claims import Figure, Measurement, Scale, Table, claim
 from torch import Tensor, nn
+
+from tenfold.claims import Figure, Measurement, Scale, Table, claim
 
 from ..figures import error_curves
 from ..optim import Rates, make_adamw, make_schedule
@@ -158,7 +159,7 @@ def subset_bias(seed: int, dim: int = 4, n_dims: int = 2) -> float:
     "Solves Poisson and Allen–Cahn equations with a quarter of KAN's parameters",
     source="section 5; appendix",
 )
-def equations(scale: Scale, seed: int) -> Measurement:
+def solves_equations(scale: Scale, seed: int) -> Measurement:
     """smoke: the loss falls by at least 5× and the estimated Laplacian is unbiased to 1e-5. cpu: MetaKAN's relative L2
     error is at most 0.05 and at most 2× KAN's, with at most 1/4 of its parameters, for both equations. gpu, paper: at
     most 2× KAN's error at every dimension, with at most 1/4 of its parameters. MLP is shown without a criterion."""

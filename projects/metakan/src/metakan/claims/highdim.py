@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from tenfold.claims import Measurement, Scale, Table, claim
 from torch import nn
+
+from tenfold.claims import Measurement, Scale, Table, claim
 
 from ..figures import Point, error_against_parameters
 from ..functions import high_dim_exp

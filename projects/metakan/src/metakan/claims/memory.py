@@ -7,8 +7,9 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from tenfold.claims import Figure, Measurement, Scale, Table, Value, claim
 from torch import Tensor, nn
+
+from tenfold.claims import Figure, Measurement, Scale, Table, Value, claim
 
 from ..account import cuda_peak, saved_bytes, state_bytes
 from ..figures import memory_over_width

@@ -4,6 +4,7 @@ import random
 from typing import Any
 
 import torch
+
 from tenfold.claims import Measurement, Scale, Table, claim
 
 from ..account import count_parameters, expected_parameters

@@ -3,8 +3,9 @@
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from tenfold.data import DataNotFoundError
 from torch import Tensor
+
+from tenfold.data import DataNotFoundError
 
 from ..augment import AUGMENTATIONS
 from ..images import load_cifar10, load_digits, load_idx, normalise_images, split_indices

@@ -4,9 +4,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import tenfold.metrics
 import torch
 from torch import nn
+
+import tenfold.metrics
 
 from ..account import count_parameters
 from ..functions import TargetFunction

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from statistics import median
 
 import torch
-from tenfold.claims import Measurement, Scale, Table, Value, claim
 from torch import nn
+
+from tenfold.claims import Measurement, Scale, Table, Value, claim
 
 from ..functions import FEYNMAN, feynman
 from . import networks

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from tenfold.claims import Scale
 from torch import Tensor, nn
+
+from tenfold.claims import Scale
 
 from ..images import split_indices
 from ..optim import Rates, Schedule, make_adamw, make_schedule
