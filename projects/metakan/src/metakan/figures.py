@@ -13,8 +13,10 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
-from tenfold.claims import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from torch import Tensor
+
+from tenfold.claims import Figure
 
 COLOURS = {
     "MetaKAN": "#0b6e99",
@@ -89,19 +91,31 @@ def error_against_parameters(name: str, points: Sequence[Point], title: str, err
         for p in points:
             marker = MARKERS.get(family(p.label), "o")
             spread = p.spread or None
-            axes.errorbar(p.parameters, p.error, marker=marker, ms=9, color=_colour(p.label), ls="", yerr=spread, capsize=3)
+            axes.errorbar(
+                p.parameters,
+                p.error,
+                marker=marker,
+                ms=9,
+                color=_colour(p.label),
+                ls="",
+                yerr=spread,
+                capsize=3,
+            )
             axes.annotate(
                 p.label,
                 (p.parameters, p.error),
-                xytext=(0, 11),
+                xytext=(11, 0),
                 textcoords="offset points",
-                ha="center",
+                va="center",
                 fontsize=12,
             )
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
         if max(p.error for p in points) > 20 * min(max(p.error, 1e-30) for p in points):
             axes.set_yscale("log")
-        axes.margins(x=0.18, y=0.2)
+        axes.margins(x=0.25, y=0.2)
         return Figure(name, _encode(canvas), alt)
 
 
@@ -138,7 +152,7 @@ def memory_over_width(
         axes.set_xscale("log", base=2)
         axes.set_xticks(ticks, [f"{w:g}" for w in ticks])
         axes.minorticks_off()
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.45 * max(value for _, values in curves.values() for value in values))
         axes.legend(loc="upper left")
         return Figure(name, _encode(canvas), alt)
 
@@ -154,6 +168,7 @@ class Edge:
 
 def univariate_functions(name: str, edges: Sequence[Edge], title: str, alt: str, columns: int = 4) -> Figure:
     """Small multiples of the learned functions of edges, one common scale."""
+    columns = min(columns, len(edges))
     rows = -(-len(edges) // columns)
     with matplotlib.rc_context(STYLE | {"font.size": 11, "axes.titlesize": 11}):
         canvas = Canvas(figsize=(7.2, 0.8 + 1.6 * rows), dpi=130, layout="constrained")
