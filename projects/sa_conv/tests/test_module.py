@@ -3,13 +3,14 @@
 import pytest
 import torch
 from lightning import Trainer
+from torch import nn
+
 from sa_conv.data import DenoisingData
 from sa_conv.losses import deraining_loss
 from sa_conv.models import EDSR, RCDNet
 from sa_conv.module import DerainingModule, RestorationModule, start_from, to_bytes
 from tenfold.callbacks import NonFiniteError
 from tenfold.checkpoint import CheckpointError, save_pretrained
-from torch import nn
 
 TINY = {"scale": 1, "fields": 1, "n_blocks": 1}
 QUIET = {
@@ -44,7 +45,11 @@ def small_pictures(monkeypatch):
     monkeypatch.setattr("sa_conv.data.sources.builtin_images", pictures)
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers.*", "ignore:.*logging interval.*")
+@pytest.mark.filterwarnings(
+    "ignore:.*does not have many workers.*",
+    "ignore:.*logging interval.*",
+    "ignore:.*LeafSpec.*:FutureWarning",
+)
 def test_a_run_logs_quality_and_what_the_hypernetwork_answers(small_pictures):
     module = RestorationModule(EDSR("saconv", normalize_input=True, **TINY), lr=1e-3)
     data = tiny_data(epoch_length=3)

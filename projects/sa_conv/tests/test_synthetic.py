@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+
 from sa_conv.synthetic import (
     AnisotropicTextures,
     StretchedMotifs,

@@ -1,6 +1,7 @@
 """Every preset builds its model and its data; the smoke preset trains."""
 
 import pytest
+
 from sa_conv.train import main
 from tenfold.presets import find_presets
 

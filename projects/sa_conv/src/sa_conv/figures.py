@@ -16,8 +16,9 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
-from tenfold.claims import Figure
 from torch import Tensor
+
+from tenfold.claims import Figure
 
 COLOURS = {"SA-Conv": "#0b6e99", "TL-Conv": "#d1663b", "B-Conv": "#e3b23c", "CNN": "#7a7f87"}
 """One colour a model in every picture; readable for colour-blind eyes and in grey."""

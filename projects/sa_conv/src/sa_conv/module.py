@@ -13,15 +13,15 @@ import lightning
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from tenfold.callbacks import NonFiniteError
-from tenfold.checkpoint import CheckpointError, load_lightning_weights, load_pretrained, load_weights
-from tenfold.metrics import Protocol, restoration_psnr, restoration_ssim
 from torch import Tensor, nn
 
 from sa_conv.convert import warm_start as warmed
 from sa_conv.hyper import FeatureHyperNet, ImageHyperNet
 from sa_conv.losses import deraining_loss
 from sa_conv.models.rcdnet import RCDNet
+from tenfold.callbacks import NonFiniteError
+from tenfold.checkpoint import CheckpointError, load_lightning_weights, load_pretrained, load_weights
+from tenfold.metrics import Protocol, restoration_psnr, restoration_ssim
 
 W_NAMES = ("theta", "cx", "cy")
 

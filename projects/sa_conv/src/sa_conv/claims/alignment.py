@@ -11,7 +11,6 @@ Thresholds are those of the paper page, section 8, fixed before the first run. A
 choose their learning rate from the same candidates by the same short trials.
 """
 
-from tenfold.claims import Figure, Measurement, Scale, Table, claim
 from torch import Tensor, nn
 
 from sa_conv.claims.networks import answers, channels_for, hypernetwork, texture_network
@@ -19,6 +18,7 @@ from sa_conv.claims.orbits import texture_orbits
 from sa_conv.claims.textures import SIZES, Size, TextureTask, axis_correlation
 from sa_conv.claims.training import Contender, Trained, table_rows, trainable
 from sa_conv.figures import answers_against_axis, scores
+from tenfold.claims import Figure, Measurement, Scale, Table, claim
 
 COLUMNS = ("model", "trainable parameters", "learning rate", "seconds per step", "PSNR (dB)")
 QUANTITY = "PSNR on the centre of the test textures (dB, peak 1)"

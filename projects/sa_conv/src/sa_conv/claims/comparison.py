@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from tenfold.claims import Figure, Measurement, Table
 from torch import Tensor
 
-from sa_conv.claims.networks import edsr, edsr_channels_for
+from sa_conv.claims.networks import edsr, edsr_cnn_like
 from sa_conv.claims.orbits import photograph_orbits
 from sa_conv.claims.photographs import PhotographTask, bicubic, restore
 from sa_conv.claims.training import Contender, Trained
 from sa_conv.figures import Crop, restored_crops
+from tenfold.claims import Figure, Measurement, Table
 
 FAMILY = ("B-Conv", "TL-Conv", "SA-Conv")
 CROP = 80
@@ -69,17 +69,15 @@ def compare(task: PhotographTask, figure: str, title: str) -> Comparison:
     """Train the five networks and test them."""
     size = task.size
 
-    def build(name: str, channels: int | None = None) -> Contender:
-        label = name if channels is None else f"CNN, {name}"
-        variant = name if channels is None else "CNN"
+    def network(label: str, name: str, blocks: int, channels: int | None = None) -> Contender:
         return Contender(
-            label,
-            lambda: edsr(variant, size.fields, size.blocks, task.factor, channels, normalize_input=True),
+            label, lambda: edsr(name, size.fields, blocks, task.factor, channels, normalize_input=True)
         )
 
-    equal_parameters = edsr_channels_for(size.fields, size.blocks, task.factor)
-    contenders = [build(name) for name in FAMILY]
-    contenders += [build("equal parameters", equal_parameters), build("equal channels", 8 * size.fields)]
+    channels, blocks = edsr_cnn_like(size.fields, size.blocks, task.factor)
+    contenders = [network(name, name, size.blocks) for name in FAMILY]
+    contenders.append(network("CNN, equal parameters", "CNN", blocks, channels))
+    contenders.append(network("CNN, equal channels", "CNN", size.blocks, 8 * size.fields))
     trained = task.school(contenders)
     psnr = {name: task.test(t.model) for name, t in trained.items()}
     figures = [

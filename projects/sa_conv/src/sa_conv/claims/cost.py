@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 
 import torch
-from tenfold.claims import Measurement, Scale, Table, claim
 from torch import Tensor, nn
 
 from sa_conv.claims.networks import VARIANTS
@@ -12,6 +11,7 @@ from sa_conv.claims.training import derive, device_for, seeded
 from sa_conv.models.accounting import parameter_count
 from sa_conv.models.build import build_model
 from sa_conv.models.edsr import EDSR
+from tenfold.claims import Measurement, Scale, Table, claim
 
 # (network, scale, variant): trainable parameters, of which hypernetwork, geometry scalars; the table of section 4
 TABLE: dict[tuple[str, int, str], tuple[int, int, int]] = {
@@ -51,12 +51,12 @@ def cheap_adaptivity(scale: Scale, seed: int) -> Measurement:
 
     CPU steps are measured in processor time of the process, so that other work on the machine does not count.
     """
+    device = device_for(scale)
     rows, exact = [], True
     for (name, factor, variant), expected in TABLE.items():
         found = _count(name, factor, variant)
         exact = exact and found == expected
         rows.append((f"{name}{f' ×{factor}' if factor else ''}", variant, *found, found == expected))
-    device = device_for(scale)
     gpu = device.type == "cuda"
     fields, blocks, rounds = (16, 8, 20) if gpu else (2, 1, 8 if scale is Scale.SMOKE else 20)
     ours, baseline = (_stepper(v, fields, blocks, device, seed) for v in ("SA-Conv", "TL-Conv"))

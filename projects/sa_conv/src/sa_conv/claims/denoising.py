@@ -1,10 +1,9 @@
 """K3: denoising photographs at σ = 50."""
 
-from tenfold.claims import Measurement, Scale, claim
-
 from sa_conv.claims import paper_protocol
 from sa_conv.claims.comparison import compare
 from sa_conv.claims.photographs import PhotographTask, Size
+from tenfold.claims import Measurement, Scale, claim
 
 SIZES = {
     Scale.SMOKE: Size(

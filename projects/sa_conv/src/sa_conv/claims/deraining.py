@@ -6,9 +6,6 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
-from tenfold import restoration
-from tenfold.claims import Figure, Measurement, Scale, Table, claim
-from tenfold.metrics import restoration_psnr
 from torch import Tensor, nn
 
 from sa_conv.claims.photographs import restore
@@ -19,6 +16,9 @@ from sa_conv.data.sources import Item, clean_source, hold_out
 from sa_conv.figures import Crop, restored_crops
 from sa_conv.losses import deraining_loss
 from sa_conv.models.rcdnet import RCDNet
+from tenfold import restoration
+from tenfold.claims import Figure, Measurement, Scale, Table, claim
+from tenfold.metrics import restoration_psnr
 
 VARIANTS = {"RCDNet": "cnn", "EQ-RCDNet": "fconv", "SA-RCDNet": "saconv"}
 DENSITY, INTENSITY = 0.008, 120.0

@@ -56,10 +56,26 @@ def channels_for(parameters: int, size: Size) -> int:
     return _closest(parameters, lambda width: texture_network("CNN", "plain", size, width))
 
 
-def edsr_channels_for(fields: int, blocks: int, scale: int) -> int:
-    """Width of the CNN with as many parameters as the B-Conv EDSR."""
+def edsr_cnn_like(fields: int, blocks: int, scale: int) -> tuple[int, int]:
+    """(channels, blocks) of a CNN with as many parameters as the B-Conv EDSR, within 5 %.
+
+    As many blocks as B-Conv if a width fits, else one more, else one fewer.
+
+    Raises:
+        ValueError: if no width of these fits; choose other sizes for the comparison.
+    """
     wanted = _count(edsr("B-Conv", fields, blocks, scale))
-    return _closest(wanted, lambda width: edsr("CNN", fields, blocks, scale, width))
+    for n_blocks in (blocks, blocks + 1, max(1, blocks - 1)):
+
+        def build(width: int, n_blocks: int = n_blocks) -> nn.Module:
+            return edsr("CNN", fields, n_blocks, scale, width)
+
+        width = _closest(wanted, build)
+        if abs(_count(build(width)) - wanted) <= 0.05 * wanted:
+            return width, n_blocks
+    raise ValueError(
+        f"no CNN has {wanted} ± 5 % parameters like B-Conv with fields={fields}, blocks={blocks}"
+    )
 
 
 def hypernetwork(model: nn.Module) -> ImageHyperNet:

@@ -6,14 +6,14 @@ Shown is the layer in the middle of the network; every layer has a frame of its 
 
 import torch
 from jaxtyping import Float
-from tenfold.claims import Figure
-from tenfold.restoration import ImagePair
 from torch import Tensor, nn
 
 from sa_conv.claims.networks import answers, frames
 from sa_conv.claims.photographs import PhotographTask
 from sa_conv.claims.textures import TextureTask
 from sa_conv.figures import Orbit, elliptical_orbits
+from tenfold.claims import Figure
+from tenfold.restoration import ImagePair
 
 
 @torch.no_grad()

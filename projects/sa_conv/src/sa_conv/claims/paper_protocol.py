@@ -7,13 +7,13 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tenfold.claims import Measurement, Scale, Table, Value
 from torch import nn
 
 from sa_conv.claims.networks import edsr
 from sa_conv.claims.photographs import PhotographTask, Size, Task
 from sa_conv.claims.training import Recipe, derive, device_for, l1_loss, seeded, train, trainable
 from sa_conv.convert import warm_start
+from tenfold.claims import Measurement, Scale, Table, Value
 
 
 @dataclass(frozen=True)

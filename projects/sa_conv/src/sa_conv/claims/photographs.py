@@ -12,17 +12,17 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from tenfold import restoration
-from tenfold.claims import Scale
-from tenfold.imaging import imresize
-from tenfold.metrics import restoration_psnr
-from tenfold.restoration import ImagePair
 from torch import Tensor, nn
 
 from sa_conv.claims.training import Contender, Recipe, Trained, derive, device_for, l1_loss, school
 from sa_conv.data.degradations import as_it_is, fresh_noise, noisy
 from sa_conv.data.pairs import PairedImages, RandomPatches
 from sa_conv.data.sources import Item, Source, clean_source
+from tenfold import restoration
+from tenfold.claims import Scale
+from tenfold.imaging import imresize
+from tenfold.metrics import restoration_psnr
+from tenfold.restoration import ImagePair
 
 SIGMA = 50.0
 TEST_SEED = 10_000

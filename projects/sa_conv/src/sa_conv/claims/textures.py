@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from tenfold.claims import Scale
 from torch import Tensor, nn
 
 from sa_conv.claims.training import Contender, Recipe, Trained, apply, derive, device_for, school
 from sa_conv.synthetic import AnisotropicTextures, Mode
+from tenfold.claims import Scale
 
 RATIO = 2.5
 BATCH_SIZE = 16

@@ -5,9 +5,6 @@ import math
 from dataclasses import dataclass
 
 import torch
-from tenfold.claims import Measurement, Scale, Table, claim
-from tenfold.equivariance import equivariance_error
-from tenfold.groups import CyclicGroup
 from torch import Tensor, nn
 
 from sa_conv.claims.networks import texture_network
@@ -16,6 +13,9 @@ from sa_conv.claims.training import derive, seeded
 from sa_conv.figures import Crossover, bias_variance_crossover
 from sa_conv.layers import SAGroupConv2d, SALiftingConv2d, SAProjectionConv2d
 from sa_conv.theory import bias_variance_experiment, refinement_errors, reynolds, tikhonov_check
+from tenfold.claims import Measurement, Scale, Table, claim
+from tenfold.equivariance import equivariance_error
+from tenfold.groups import CyclicGroup
 
 ANISOTROPIES = ((1.0, 1.0), (1.2, 1.0), (2.0, 1.0), (5.0, 1.0))
 PATCHES = (64, 144, 288, 1152, 51_200)

@@ -1,13 +1,13 @@
 """K2, second half: what training leaves of the symmetry."""
 
-from tenfold.claims import Measurement, Scale, Table, claim
-from tenfold.equivariance import GaussianBlobs, analytic_equivariance_error
 from torch import nn
 
 from sa_conv.claims.networks import texture_network
 from sa_conv.claims.textures import SIZES, Size, TextureTask
 from sa_conv.claims.training import Contender, derive
 from sa_conv.figures import error_against_angle
+from tenfold.claims import Measurement, Scale, Table, claim
+from tenfold.equivariance import GaussianBlobs, analytic_equivariance_error
 
 ANGLES = tuple(range(0, 181, 15))
 SIDE = 33

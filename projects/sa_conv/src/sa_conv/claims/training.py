@@ -10,8 +10,9 @@ from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
-from tenfold.claims import Scale
 from torch import Tensor, nn
+
+from tenfold.claims import Scale
 
 Batches = Callable[[int], tuple[Tensor, Tensor]]
 """Step → degraded and clean images, on the CPU."""

@@ -4,8 +4,6 @@ import copy
 import tempfile
 
 import torch
-from tenfold.checkpoint import load_pretrained, save_pretrained
-from tenfold.claims import Measurement, Scale, Table, claim
 from torch import Tensor, nn
 
 from sa_conv.claims.networks import answers, frames, texture_network
@@ -13,6 +11,8 @@ from sa_conv.claims.textures import RATES, SIZES, TextureTask, axis_correlation
 from sa_conv.claims.training import Contender, Recipe, derive, device_for, school, seeded, train
 from sa_conv.convert import warm_start
 from sa_conv.models.build import build_model
+from tenfold.checkpoint import load_pretrained, save_pretrained
+from tenfold.claims import Measurement, Scale, Table, claim
 
 # small members of every network; the identity does not depend on their width
 SMALL = {

@@ -7,10 +7,10 @@ import math
 
 import torch
 from jaxtyping import Shaped, UInt8
-from tenfold.imaging import imresize
 from torch import Tensor
 
 from sa_conv.synthetic import rain_layer
+from tenfold.imaging import imresize
 
 __all__ = ["add_noise", "add_rain", "as_it_is", "fresh_noise", "imresize", "noisy", "rainy"]
 

@@ -9,10 +9,11 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float, UInt8
-from tenfold.imaging import crop_to_multiple, imresize
-from tenfold.restoration import ImagePair, read_image, read_pair
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
+
+from tenfold.imaging import crop_to_multiple, imresize
+from tenfold.restoration import ImagePair, read_image, read_pair
 
 Degrade = Callable[[UInt8[Tensor, "c h w"], int], UInt8[Tensor, "c h w"]]
 PatchDegrade = Callable[[UInt8[Tensor, "c h w"], torch.Generator], UInt8[Tensor, "c h w"]]

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Literal, get_args
 
-from tenfold import restoration
-from tenfold.restoration import ImagePair
 from torch import Tensor
 
 from sa_conv.synthetic import BUILTIN_COLOUR, builtin_images
+from tenfold import restoration
+from tenfold.restoration import ImagePair
 
 Source = Literal["bsds500", "div2k", "t91", "builtin"]
 Item = ImagePair | Tensor

@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning
+from torch.utils.data import DataLoader
+
 from tenfold import restoration
 from tenfold.restoration import ImagePair
-from torch.utils.data import DataLoader
 
 from .degradations import as_it_is, fresh_noise, noisy, rainy
 from .pairs import Augmentation, Degrade, PairedImages, PatchDegrade, PatchSampler, RandomPatches
