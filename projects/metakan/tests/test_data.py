@@ -2,14 +2,15 @@
 
 from typing import Any
 
-import metakan.data
 import pytest
 import torch
+from torch import Tensor
+
+import metakan.data
 from metakan.augment import AUGMENTATIONS
 from metakan.data import CIFAR10Data, CollocationSteps, DigitsData, FunctionData, IdxImageData
 from metakan.functions import feynman
 from metakan.images import STATISTICS, load_digits, normalise_images, split_indices
-from torch import Tensor
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from metakan.functions import DEMOS, FEYNMAN, TargetFunction, feynman, high_dim_exp, target_function
 
 DIMS = {

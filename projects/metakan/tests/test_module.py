@@ -8,12 +8,13 @@ import lightning
 import pytest
 import torch
 import yaml
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
 from metakan.data import CollocationSteps, FunctionData
 from metakan.models.networks import KAN, MLP, MetaKAN
 from metakan.module import LitClassifier, LitPINN, LitRegressor
 from metakan.optim import Rates
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),

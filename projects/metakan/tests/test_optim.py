@@ -5,9 +5,10 @@ from itertools import pairwise
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from metakan.lbfgs import BestState, fit_lbfgs
 from metakan.optim import Rates, make_adamw, make_schedule, parameter_groups
-from torch import Tensor, nn
 
 
 class Prompted(nn.Module):

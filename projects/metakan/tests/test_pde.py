@@ -4,6 +4,8 @@ from itertools import combinations
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from metakan.pde import (
     PROBLEMS,
     HardBallAnsatz,
@@ -16,7 +18,6 @@ from metakan.pde import (
     sdgd_laplacian,
     squared_residual,
 )
-from torch import Tensor, nn
 
 
 def seeded(seed: int = 0) -> torch.Generator:

@@ -6,10 +6,11 @@ only the SiLU branch of an edge is alive (pitfall P12). `normalisation="paper"` 
 
 from typing import Literal
 
-import tenfold.data
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
+
+import tenfold.data
 
 Normalisation = Literal["grid", "paper"]
 IdxName = Literal["mnist", "fashion_mnist", "kmnist", "kmnist-t10k"]

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 import lightning
 import numpy as np
-import tenfold.metrics
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+
+import tenfold.metrics
 
 from .lbfgs import BestState, make_lbfgs
 from .optim import Rates, Schedule, make_adamw, make_schedule
