@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
+
 from sa_conv import bconv_to_tl, build_model, tl_to_sa, warm_start
 from sa_conv.hyper import FeatureHyperNet
-from torch import nn
 
 SMALL = {
     "edsr": {"fields": 2, "n_blocks": 1, "scale": 1},

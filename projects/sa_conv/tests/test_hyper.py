@@ -4,8 +4,9 @@ import warnings
 
 import pytest
 import torch
-from sa_conv.hyper import FeatureHyperNet, ImageHyperNet
 from torch import nn
+
+from sa_conv.hyper import FeatureHyperNet, ImageHyperNet
 
 
 def parameters(module: nn.Module) -> int:

@@ -9,12 +9,22 @@ import warnings
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
+
 from sa_conv import SAConv2d, SAGroupConv2d, SALiftingConv2d, SAProjectionConv2d, SASequential
 from sa_conv.geometry import BentBank, Frame
 from sa_conv.hyper import ImageHyperNet
-from tenfold.groupconv import GroupConv2d, LiftingConv2d, ProjectionConv2d, fourier_functions
+from tenfold.groupconv import (
+    GroupConv2d,
+    LiftingConv2d,
+    ProjectionConv2d,
+    bank_from_basis,
+    bicubic_basis,
+    disk_mask,
+    fourier_functions,
+    fourier_whitening,
+)
 from tenfold.groups import CyclicGroup
-from torch import nn
 
 KINDS = {
     "lifting": (SALiftingConv2d, LiftingConv2d, 3, 2),
@@ -174,7 +184,7 @@ def refined_layer(kind: str, kernel_size: int) -> nn.Module:
     axis = torch.linspace(-1, 1, kernel_size, dtype=torch.float64) * 0.8 * math.pi
     a, b = axis[None, :], axis[:, None]
     bump_a, bump_b = (1 + a.cos()) / 2, (1 + b.cos()) / 2
-    mask = layer.bent._mask(torch.eye(2).double())
+    mask = layer.bent.disk(torch.eye(2).double())
     atoms = torch.stack([bump_a**2 * bump_b**2, bump_a * a.sin() * bump_b**2, bump_a**2 * bump_b * b.sin()])
     target = (atoms * mask).flatten(1)  # 3 pp
     coefficients = torch.linalg.lstsq(functions @ layer.bank.whitening, target.T).solution  # K 3
@@ -292,6 +302,23 @@ def test_filters_of_the_images_are_not_kept():
     assert kept("adaptive", recompute=False) > 1.5 * learned
 
 
+@bases
+@pytest.mark.parametrize("N", [1, 3, 4, 8])
+@pytest.mark.parametrize("kernel_size", [3, 5, 7])
+def test_bent_functions_are_those_of_the_shared_bases(basis, N, kernel_size):
+    """Against `tenfold.groupconv.basis`, which evaluates the same formulas another way; images one by one and in batches."""
+    group, inverse = CyclicGroup(N), Frame()(some_w(3, torch.float32)).detach().double()
+    bank = BentBank(group, kernel_size, basis).double()
+    if basis == "bicubic":
+        whitening, expected = None, bicubic_basis(group, kernel_size, inverse)
+    else:
+        whitening = fourier_whitening(group, kernel_size)
+        expected = fourier_functions(group, kernel_size, kernel_size, inverse) @ whitening
+    torch.testing.assert_close(bank(inverse, whitening), bank_from_basis(expected), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(bank(inverse[1], whitening), bank(inverse, whitening)[1])
+    torch.testing.assert_close(bank.disk(inverse), disk_mask(group, kernel_size, inverse))
+
+
 # --- masks ------------------------------------------------------------------------------------------------------------
 
 
@@ -299,7 +326,7 @@ def test_masks_differ_in_what_they_follow():
     group, w = CyclicGroup(8), some_w(1)[0].requires_grad_()
     frame = Frame().double()
     static, transformed, detached = (
-        BentBank(group, 5, mask=m)._mask(frame(w)) for m in ("static", "transformed", "detached")
+        BentBank(group, 5, mask=m).double().disk(frame(w)) for m in ("static", "transformed", "detached")
     )
     assert torch.equal(transformed, detached)
     assert transformed.requires_grad
@@ -311,14 +338,14 @@ def test_masks_differ_in_what_they_follow():
     x, y = torch.tensor([-1.0, 0.5]).double()
     u, v = frame(w).detach() @ torch.stack([x, y])
     assert transformed[3, 0].item() == pytest.approx(math.exp(-max(float(u**2 + v**2) - 1, 0) / 0.2))
-    assert torch.equal(BentBank(group, 5, mask="none")._mask(frame(w)), torch.ones(5, 5).double())
+    assert torch.equal(BentBank(group, 5, mask="none").double().disk(frame(w)), torch.ones(5, 5).double())
 
 
 @pytest.mark.parametrize("N", [1, 2, 4])
 def test_no_mask_where_rotations_are_exact(N):
     frame = Frame().double()(some_w(2))
     for mask in ("static", "transformed", "detached"):
-        assert BentBank(CyclicGroup(N), 5, mask=mask)._mask(frame).eq(1).all()
+        assert BentBank(CyclicGroup(N), 5, mask=mask).double().disk(frame).eq(1).all()
 
 
 # --- input of all kinds -----------------------------------------------------------------------------------------------

@@ -4,13 +4,14 @@ import functools
 import math
 
 import pytest
-import tenfold.groupconv.bank
 import torch
+from torch import nn
+
+import tenfold.groupconv.bank
 from sa_conv import ImageHyperNet, build_model, parameter_count
 from sa_conv.models import EDSR, RCAN, RDN, VARIANTS, RCDNet, RestorationNetwork
 from sa_conv.models.rcdnet import rain_kernels
 from tenfold.groups import CyclicGroup
-from torch import nn
 
 SMALL = {
     "edsr": {"fields": 2, "n_blocks": 1},

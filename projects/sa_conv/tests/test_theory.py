@@ -5,9 +5,10 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from sa_conv import theory
 from tenfold.groups import CyclicGroup, DihedralGroup
-from torch import nn
 
 ONE = theory.Smoothness(1, 1, 1, 1)
 

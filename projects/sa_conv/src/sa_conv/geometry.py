@@ -7,14 +7,18 @@ but with the conjugated group {D A D⁻¹}: "elliptic rotations", which are rota
     SA-Conv   (θ0, Cx, Cy) = those + s·w, where w = (Δθ0, ΔCx, ΔCy) belongs to one image
 """
 
+import math
 import warnings
-from typing import Literal, get_args
+from collections.abc import Callable
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
-from tenfold.groupconv import Basis, bank_from_basis, bicubic_basis, disk_mask, fourier_functions
-from tenfold.groups import CyclicGroup
 from torch import Tensor, nn
+
+from tenfold.groupconv import Basis
+from tenfold.groups import CyclicGroup
+from tenfold.imaging import keys_cubic
 
 Geometry = Literal["none", "learned", "adaptive"]
 Mask = Literal["transformed", "detached", "static", "none"]
@@ -83,6 +87,9 @@ class Frame(nn.Module):
 class BentBank(nn.Module):
     """The filter functions φ_k(A⁻¹D⁻¹δ) for given D⁻¹, in the layout (*batch, K, N, p, p) of `tenfold.groupconv`.
 
+    The same functions as `tenfold.groupconv.basis`, arranged for being evaluated at every step: all orientations of all images
+    in one product of matrices.
+
     Args:
         group: the rotations A.
         kernel_size: p, odd and at least 3.
@@ -91,7 +98,14 @@ class BentBank(nn.Module):
         mask: soft disk at the transformed pixels ("transformed", the paper's RDN), the same without gradient
             ("detached", RCAN and RCDNet), at the pixels ("static", EDSR), or no mask. All are 1 for N ∈ {1, 2, 4}, and
             equal each other at D = I.
+
+    Example:
+        >>> BentBank(CyclicGroup(8), 5)(Frame()(torch.zeros(3, 3)), None).shape
+        torch.Size([3, 25, 8, 5, 5])
     """
+
+    rotations: Tensor
+    pixels: Tensor
 
     def __init__(
         self,
@@ -108,6 +122,8 @@ class BentBank(nn.Module):
             raise ValueError(f"mask must be one of {', '.join(get_args(Mask))}, got {mask!r}")
         self.group, self.kernel_size, self.basis, self.mask = group, kernel_size, basis, mask
         self.frequencies = kernel_size if frequencies is None else frequencies
+        for name, exact in self._exact_constants().items():
+            self.register_buffer(name, exact.to(torch.get_default_dtype()), persistent=False)
 
     def forward(
         self, inverse: Float[Tensor, "*batch 2 2"], whitening: Float[Tensor, "functions rank"] | None
@@ -116,20 +132,54 @@ class BentBank(nn.Module):
             raise TypeError(
                 f"the geometry must be float32 or float64, got {inverse.dtype}: use autocast instead"
             )
-        mask = self._mask(inverse)
+        batch, p = inverse.shape[:-2], self.kernel_size
+        places = (self.rotations @ inverse.unsqueeze(-3)) @ self.pixels  # … o (u v) pp
+        mask = self.disk(inverse).flatten(-2)[..., None, None, :]  # … 1 1 pp
         if self.basis == "bicubic":
-            return bank_from_basis(bicubic_basis(self.group, self.kernel_size, inverse, mask))
-        functions = fourier_functions(self.group, self.kernel_size, self.frequencies, inverse, mask)
-        assert whitening is not None
-        return bank_from_basis(functions @ whitening.to(functions))
+            knots = torch.arange(p, dtype=places.dtype, device=places.device) - (p - 1) / 2
+            along = keys_cubic((p - 1) / 2 * places.unsqueeze(-2) - knots[:, None])  # … o (u v) k pp
+            masked = along[..., 0, :, :] * mask
+            functions = (masked.unsqueeze(-2) * along[..., 1, None, :, :]).flatten(-3, -2)  # … o (k l) pp
+        else:
+            assert whitening is not None
+            phase = self._frequencies(places) @ places  # … o (k l) pp
+            waves = torch.cat([phase.cos(), phase.sin()], -2) * mask
+            functions = whitening.to(waves).T @ waves
+        return functions.transpose(-3, -2).reshape(*batch, -1, self.group.order, p, p)
 
-    def _mask(self, inverse: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*batch p p"]:
+    def disk(self, inverse: Float[Tensor, "*batch 2 2"]) -> Float[Tensor, "*batch p p"]:
+        """The mask, at the pixels that `inverse` moves: exp(−max(ρ² − 1, 0)/s) with ρ = |D⁻¹δ|."""
+        if self.mask == "none" or self.group.is_lattice_group:
+            return inverse.new_ones(*inverse.shape[:-2], self.kernel_size, self.kernel_size)
         if self.mask == "static":
-            return disk_mask(self.group, self.kernel_size).to(inverse)
-        if self.mask == "none":
-            return inverse.new_ones(self.kernel_size, self.kernel_size)
-        at = inverse.detach() if self.mask == "detached" else inverse
-        return disk_mask(self.group, self.kernel_size, at)
+            moved = self.pixels
+        else:
+            moved = (inverse.detach() if self.mask == "detached" else inverse) @ self.pixels
+        softness = 0.2 if self.kernel_size > 4 else 2.0
+        disk = torch.exp(-(moved.square().sum(-2) - 1).clamp(min=0) / softness)
+        return disk.unflatten(-1, (self.kernel_size, self.kernel_size))
+
+    def _frequencies(self, like: Tensor) -> Float[Tensor, "kl 2"]:
+        """v·(k, l) for all pairs of frequencies, symmetric about zero, v = π(q − 1)/q."""
+        q = self.frequencies
+        k = torch.arange(q, dtype=like.dtype, device=like.device)
+        k = torch.where(k > q / 2, k - q, k) * (math.pi * (q - 1) / q)
+        return torch.cartesian_prod(k, k)
+
+    def _exact_constants(self) -> dict[str, Tensor]:
+        """The matrices A⁻¹ and the pixels δ = (X, Y), in float64."""
+        rotations = torch.stack([self.group.inverse_matrix(t) for t in self.group.elements])
+        radius = (self.kernel_size - 1) // 2
+        axis = torch.arange(-radius, radius + 1, dtype=torch.float64) / radius
+        pixels = torch.stack(torch.meshgrid(axis, axis, indexing="xy")).flatten(1)
+        return {"rotations": rotations, "pixels": pixels}
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> "BentBank":
+        """After a change of dtype or device, start from the exact constants instead of the old rounding."""
+        super()._apply(fn, *args, **kwargs)
+        for name, exact in self._exact_constants().items():
+            setattr(self, name, exact.to(getattr(self, name)))
+        return self
 
     def extra_repr(self) -> str:
         return f"{self.group}, {self.kernel_size}, basis={self.basis!r}, mask={self.mask!r}"

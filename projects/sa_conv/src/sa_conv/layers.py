@@ -13,15 +13,16 @@ from typing import Any, Unpack, cast, get_args
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from tenfold.groupconv import Basis, ConvOptions, GroupConv2d, LiftingConv2d, ProjectionConv2d
-from tenfold.groupconv.checks import require_channels, require_maps, require_symmetric_sampling
-from tenfold.groupconv.conv import PaddingMode
-from tenfold.groups import CyclicGroup, Group
 from torch import Tensor, nn
 
 from sa_conv.geometry import BentBank, Frame, Geometry, Mask, Parametrization, require_finite
 from sa_conv.hyper import FeatureHyperNet
-from sa_conv.sample_conv import Strategy, recomputed_conv2d, sample_conv2d
+from sa_conv.recompute import Assemble, recomputed_conv2d
+from sa_conv.sample_conv import Strategy, sample_conv2d
+from tenfold.groupconv import Basis, ConvOptions, GroupConv2d, LiftingConv2d, ProjectionConv2d
+from tenfold.groupconv.checks import require_channels, require_maps, require_symmetric_sampling
+from tenfold.groupconv.conv import PaddingMode
+from tenfold.groups import CyclicGroup, Group
 
 
 class SAConvOptions(ConvOptions, total=False):
@@ -128,6 +129,8 @@ class _Bending(nn.Module):
 
     def _adapted(self, x: Tensor, w: Float[Tensor, "*batch 3"], padding: int) -> Tensor:
         assert self.frame is not None
+        if len(x) == 0:
+            w = w.new_zeros(3)
         inverse = self.frame(w)
         if w.ndim == 1:  # one geometry for the whole batch: an ordinary convolution
             filters = self._bent_filters(self.weight, inverse).to(x.dtype)
@@ -135,8 +138,9 @@ class _Bending(nn.Module):
         steps = {"stride": self.stride, "padding": padding, "dilation": self.dilation}
         # Under torch.compile the partitioner decides what to recompute.
         if self.recompute and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            assemble = cast(Assemble, self._assemble)
             return recomputed_conv2d(
-                x, self._bent_filters, self.weight, inverse, strategy=self.strategy, **steps
+                x, self.weight, inverse, self._bank, assemble, strategy=self.strategy, **steps
             )
         filters = self._bent_filters(self.weight, inverse).to(x.dtype)
         return sample_conv2d(x, filters, strategy=self.strategy, **steps)

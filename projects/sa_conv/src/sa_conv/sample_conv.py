@@ -4,19 +4,16 @@
     unfolded   im2col, then a batched matrix product
     looped     one convolution per image
 
-All give the same result up to rounding; which is fastest depends on device and sizes. Filters of all images together
-are large (P12), so `recomputed_conv2d` forgets them after the forward pass and builds them again in the backward pass.
+All give the same result up to rounding; which is fastest depends on device and sizes. `sa_conv.recompute` builds on this.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 Strategy = Literal["auto", "grouped", "unfolded", "looped"]
 Filters = Float[Tensor, "b out in p q"]
@@ -64,89 +61,22 @@ def sample_conv2d(
         raise ValueError(f"x has {len(x)} images, but there are filters for {len(filters)}")
     if x.shape[1] != filters.shape[2]:
         raise ValueError(f"x has {x.shape[1]} channels, the filters take {filters.shape[2]}")
-    return _forward(x, filters, Sampling(stride, padding, dilation), strategy)
+    return convolve(x, filters, Sampling(stride, padding, dilation), strategy)
 
 
-def recomputed_conv2d(
-    x: Float[Tensor, "b in h w"],
-    assemble: Callable[[Tensor, Tensor], Filters],
-    weight: Tensor,
-    geometry: Tensor,
-    *,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
-    strategy: Strategy = "auto",
-) -> Float[Tensor, "b out new_h new_w"]:
-    """`sample_conv2d(x, assemble(weight, geometry))` that keeps x, weight and geometry for the backward pass, not the filters.
+def fastest(x: Float[Tensor, "b in h w"], filters: Filters) -> Literal["grouped", "looped"]:
+    """The strategy to use for these sizes on this device; a fixed rule, so that runs can be repeated bit by bit.
 
-    Differentiable once with respect to x, weight and geometry.
-
-    Args:
-        assemble: a deterministic function whose only differentiable inputs are its arguments.
+    CPU (oneDNN, forward and backward, 31 shapes of the four networks): grouped costs what one convolution with shared
+    filters costs where channels come in eights; where they do not it falls back to a slow kernel, 1.2 to 2.6 times
+    slower than looped, except for the few channels of an image. Unfolded never won by more than a fifth and was up
+    to ten times slower. Other devices: grouped, not measured; `benchmarks/speed/test_sa_conv.py` measures all three.
     """
-    return _Recomputed.apply(x, weight, geometry, assemble, Sampling(stride, padding, dilation), strategy)
-
-
-def fastest(x: Float[Tensor, "b in h w"], filters: Filters) -> Literal["grouped", "unfolded", "looped"]:
-    """The strategy to use for these sizes on this device."""
-    return "grouped"
-
-
-class _Recomputed(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        geometry: Tensor,
-        assemble: Callable[[Tensor, Tensor], Filters],
-        sampling: Sampling,
-        strategy: Strategy,
-    ) -> Tensor:
-        ctx.save_for_backward(x, weight, geometry)
-        ctx.assemble, ctx.sampling, ctx.strategy = assemble, sampling, strategy
-        return _forward(x, assemble(weight, geometry).to(x.dtype), sampling, strategy)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, geometry = ctx.saved_tensors
-        needs_x, needs_weight, needs_geometry = ctx.needs_input_grad[:3]
-        needs_filters = needs_weight or needs_geometry
-        sources = [
-            t.detach().requires_grad_(n) for t, n in ((weight, needs_weight), (geometry, needs_geometry))
-        ]
-        with torch.enable_grad():
-            filters = ctx.assemble(*sources).to(x.dtype)
-        grad_x, grad_filters = _backward(
-            gradients[0], x, filters.detach(), ctx.sampling, ctx.strategy, (needs_x, needs_filters)
-        )
-        grads: list[Tensor | None] = [None, None]
-        if needs_filters:
-            wanted = [i for i, source in enumerate(sources) if source.requires_grad]
-            with torch.enable_grad():
-                pulled = _Pull.apply(filters, grad_filters)
-            for i, grad in zip(wanted, torch.autograd.grad(pulled, [sources[i] for i in wanted])):
-                grads[i] = grad
-        return grad_x, *grads, None, None, None
-
-
-class _Pull(torch.autograd.Function):
-    """A scalar whose gradient with respect to x is the given one.
-
-    `torch.autograd.grad(x, sources, gradient)` does the same, but its first call imports sympy, which takes seconds.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gradient: Tensor) -> Tensor:
-        ctx.save_for_backward(gradient)
-        return x.new_zeros(())
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.saved_tensors[0], None
+    if x.device.type != "cpu":
+        return "grouped"
+    inputs, outputs = filters.shape[2], filters.shape[1]
+    odd = outputs % 8 or (inputs % 8 and inputs > 4)
+    return "looped" if odd else "grouped"
 
 
 def _chosen(x: Tensor, filters: Tensor, strategy: Strategy) -> Strategy:
@@ -155,7 +85,8 @@ def _chosen(x: Tensor, filters: Tensor, strategy: Strategy) -> Strategy:
     return fastest(x, filters) if strategy == "auto" else strategy
 
 
-def _forward(x: Tensor, filters: Tensor, sampling: Sampling, strategy: Strategy) -> Tensor:
+def convolve(x: Tensor, filters: Tensor, sampling: Sampling, strategy: Strategy) -> Tensor:
+    """`sample_conv2d` without its checks."""
     strategy = _chosen(x, filters, strategy)
     if len(x) == 0:
         sizes = (sampling.size(n, p) for n, p in zip(x.shape[-2:], filters.shape[-2:]))
@@ -171,7 +102,7 @@ def _forward(x: Tensor, filters: Tensor, sampling: Sampling, strategy: Strategy)
     return torch.cat([F.conv2d(image, bank, None, *steps) for image, bank in pairs])
 
 
-def _backward(
+def convolve_backward(
     grad: Tensor, x: Tensor, filters: Tensor, sampling: Sampling, strategy: Strategy, needs: tuple[bool, bool]
 ) -> tuple[Tensor | None, Tensor | None]:
     """Gradients with respect to x and filters, without convolving forward again."""

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, cast, get_args
 
 import torch.nn.functional as F
-from tenfold.groupconv import GroupConv1x1
-from tenfold.groups import CyclicGroup
 from torch import Tensor, nn
 
 from sa_conv.layers import SAConvOptions, SAGroupConv2d, SALiftingConv2d, SAProjectionConv2d
+from tenfold.groupconv import GroupConv1x1
+from tenfold.groups import CyclicGroup
 
 Variant = Literal["cnn", "p4", "fconv", "bconv", "tlconv", "saconv", "e2cnn"]
 VARIANTS: tuple[Variant, ...] = get_args(Variant)

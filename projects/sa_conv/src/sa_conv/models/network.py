@@ -5,8 +5,6 @@ from typing import Any, Literal, TypedDict, Unpack, get_args
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from tenfold.checkpoint import PretrainedMixin
-from tenfold.groupconv import Basis
 from torch import Tensor, nn
 
 from sa_conv.geometry import Frame, Mask, Parametrization, require_finite
@@ -14,6 +12,8 @@ from sa_conv.hyper import FeatureHyperNet, ImageHyperNet
 from sa_conv.layers import SAConvOptions
 from sa_conv.models.convolutions import Convolutions, convolutions
 from sa_conv.sample_conv import Strategy
+from tenfold.checkpoint import PretrainedMixin
+from tenfold.groupconv import Basis
 
 Tail = Literal["plain", "equivariant"]
 DIV2K_MEAN = (0.4488, 0.4371, 0.4040)

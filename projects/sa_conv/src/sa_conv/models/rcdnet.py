@@ -15,7 +15,6 @@ from typing import Any, NamedTuple, Unpack
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from tenfold.checkpoint import PretrainedMixin
 from torch import Tensor, nn
 
 from sa_conv.geometry import require_finite
@@ -23,6 +22,7 @@ from sa_conv.hyper import FeatureHyperNet
 from sa_conv.layers import SAConvOptions
 from sa_conv.models.convolutions import Convolutions, convolutions
 from sa_conv.models.network import NetworkOptions, Residual
+from tenfold.checkpoint import PretrainedMixin
 
 _KERNEL = 9
 _OPTIONS = ("kernel_size", "N", "basis", "mask", "parametrization", "hyper_scale", "strategy", "recompute")

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
+from torch import Tensor
+
 from tenfold.groups import Group
 from tenfold.imaging import Interpolation
-from torch import Tensor
 
 Operator = Callable[[Tensor], Tensor]
 

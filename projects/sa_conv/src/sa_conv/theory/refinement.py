@@ -14,8 +14,9 @@ from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
-from tenfold.imaging import keys_cubic
 from torch import Tensor
+
+from tenfold.imaging import keys_cubic
 
 _REACH = 2.3  # the mask is below 1e-9 beyond
 

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from tenfold.groups import CyclicGroup
 from torch import Tensor
 
 from sa_conv.theory.bounds import continuous_bound
+from tenfold.groups import CyclicGroup
 
 
 @dataclass(frozen=True)

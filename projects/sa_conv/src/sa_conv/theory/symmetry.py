@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from tenfold.groups import Group
-from tenfold.imaging import Interpolation, resample
 from torch import Tensor
 
 from sa_conv.theory.energies import PriorEnergy, checked_energies, named_energy
+from tenfold.groups import Group
+from tenfold.imaging import Interpolation, resample
 
 
 @dataclass(frozen=True)
