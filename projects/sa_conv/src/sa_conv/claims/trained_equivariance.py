@@ -10,7 +10,7 @@ from tenfold.claims import Measurement, Scale, Table, claim
 from tenfold.equivariance import GaussianBlobs, analytic_equivariance_error
 
 ANGLES = tuple(range(0, 181, 15))
-SIDE = 33
+SIDE, N_IMAGES = 33, 32
 
 
 @claim(
@@ -30,7 +30,7 @@ def trained_networks(scale: Scale, seed: int) -> Measurement:
     names = ("CNN", "B-Conv", "TL-Conv", "SA-Conv")
     contenders = [_contender(name, size) for name in names]
     trained = task.school(contenders, scale, size.steps // 2)
-    blobs = GaussianBlobs.random(batch=64, seed=derive(seed, 21))
+    blobs = GaussianBlobs.random(batch=N_IMAGES, seed=derive(seed, 21))
     errors = {name: _errors(t.model, blobs) for name, t in trained.items()}
     ratio = {angle: errors["CNN"][angle] / max(errors["B-Conv"][angle], 1e-12) for angle in (45, 90)}
     curves = {name: (ANGLES, [found[a] for a in ANGLES]) for name, found in errors.items()}
