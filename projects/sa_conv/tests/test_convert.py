@@ -74,6 +74,14 @@ def test_static_to_sa_in_one_step_and_deraining():
     assert relative_difference(bicubic, sa) < 1e-5
 
 
+@pytest.mark.parametrize("variant", ["tlconv", "saconv"])
+def test_tied_networks_start_from_static_ones(variant):
+    static = trained("edsr", "bconv")
+    tied = build_model("edsr", variant, **SMALL["edsr"], tie_geometry=True).eval()
+    tied.load_state_dict(warm_start(static.state_dict(), tied))
+    assert relative_difference(static, tied) < 1e-5
+
+
 def test_weights_of_the_same_network_pass_unchanged():
     sa = trained("edsr", "saconv")
     state = warm_start(sa.state_dict(), build_model("edsr", "saconv", **SMALL["edsr"]))

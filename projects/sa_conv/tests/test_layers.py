@@ -386,6 +386,19 @@ def test_autocast_leaves_the_filter_functions_in_full_precision():
     assert layer.weight.grad.dtype == torch.float32
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_autocast_leaves_learned_frames_in_full_precision(training):
+    layer = layer_of("group", geometry="learned").float().train(training)
+    with torch.no_grad():
+        layer.frame.base.copy_(torch.tensor([0.3, 1.2, 0.9]))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y, filters = layer(input_of("group").float()), layer.dense_weight()
+        sources = layer._sources()
+    assert y.dtype == torch.bfloat16
+    assert filters.dtype == sources[1].dtype == torch.float32
+    torch.testing.assert_close(filters, layer.dense_weight(), rtol=0, atol=0)
+
+
 def test_eval_never_uses_old_filters():
     layer, x = layer_of("group", geometry="learned").eval(), input_of("group")
     with torch.no_grad():
@@ -395,6 +408,16 @@ def test_eval_never_uses_old_filters():
         assert (layer(x) - before).abs().max() > 1e-3
     clone = pickle.loads(pickle.dumps(copy.deepcopy(layer)))  # noqa: S301
     torch.testing.assert_close(clone(x), layer(x))
+
+
+def test_a_frame_is_trained_in_eval_mode_too():
+    """Frozen coefficients do not make the filters constant."""
+    layer, x = layer_of("group", geometry="learned").eval(), input_of("group")
+    layer.weight.requires_grad_(False)
+    with torch.no_grad():
+        layer(x)
+    layer(x).square().sum().backward()
+    assert layer.frame.base.grad.abs().max() > 0
 
 
 @pytest.mark.slow

@@ -93,7 +93,8 @@ class _Bending(nn.Module):
     def _sources(self) -> tuple[Tensor, ...]:
         if self.frame is None:
             return cast(tuple[Tensor, ...], super()._sources())  # type: ignore[misc]
-        return (self.weight, self._bank(self.frame()))
+        with _full_precision(self.weight):
+            return (self.weight, self._bank(self.frame()))
 
     def sample_filters(self, w: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch out in p p"]:
         """The dense kernels for given w, of one image or of a batch; needs geometry="adaptive"."""
