@@ -69,7 +69,7 @@ def restored_crops(name: str, rows: Sequence[Sequence[Crop]], title: str, alt: s
     with matplotlib.rc_context(
         STYLE | {"font.size": 11, "axes.titlesize": 11, "axes.titlelocation": "center"}
     ):
-        canvas = Canvas(figsize=(1.75 * columns, 0.5 + 2.1 * len(rows)), dpi=130, layout="constrained")
+        canvas = Canvas(figsize=(1.75 * columns, 0.4 + 2.0 * len(rows)), dpi=130, layout="constrained")
         grid = canvas.subplots(len(rows), columns, squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()

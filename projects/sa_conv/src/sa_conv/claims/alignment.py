@@ -17,6 +17,7 @@ from sa_conv.claims.networks import answers, channels_for, hypernetwork, texture
 from sa_conv.claims.orbits import texture_orbits
 from sa_conv.claims.textures import SIZES, Size, TextureTask, axis_correlation
 from sa_conv.claims.training import Contender, Trained, table_rows, trainable
+from sa_conv.convert import warm_start
 from sa_conv.figures import answers_against_axis, scores
 from tenfold.claims import Figure, Measurement, Scale, Table, claim
 
@@ -171,8 +172,10 @@ def _equivariant(name: str, size: Size) -> Contender:
 
 
 def _head_frozen(size: Size) -> nn.Module:
-    """SA-Conv whose hypernetwork keeps answering w = 0 and receives no gradient."""
+    """SA-Conv that starts with the weights of TL-Conv and whose hypernetwork keeps answering w = 0."""
+    start = texture_network("TL-Conv", "plain", size)
     model = texture_network("SA-Conv", "plain", size)
+    model.load_state_dict(warm_start(start.state_dict(), model))
     hypernetwork(model).requires_grad_(False)
     return model
 

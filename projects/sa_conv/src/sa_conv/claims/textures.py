@@ -18,8 +18,8 @@ from tenfold.claims import Scale
 RATIO = 2.5
 BATCH_SIZE = 16
 BORDER = 4
-RATES = (2.5e-3, 5e-3, 1e-2)
-"""Candidates for every model; the page's runs used 5e-3 for all."""
+RATES = (5e-3, 1e-2, 2e-2)
+"""Candidates for every model. The page's runs used 5e-3 for all; a first run with 2.5e-3 … 1e-2 took 1e-2 everywhere."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ SIZES = {
         fields=2, blocks=1, n_train=800, n_test=64, steps=200, sample_steps=200, search_steps=0
     ),
     Scale.CPU: Size(
-        fields=2, blocks=1, n_train=2000, n_test=200, steps=600, sample_steps=1500, search_steps=100
+        fields=2, blocks=1, n_train=2000, n_test=200, steps=600, sample_steps=1200, search_steps=100
     ),
     Scale.GPU: Size(
         fields=8, blocks=4, n_train=4000, n_test=500, steps=10_000, sample_steps=10_000, search_steps=300
