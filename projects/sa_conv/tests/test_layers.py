@@ -11,18 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sa_conv import SAConv2d, SAGroupConv2d, SALiftingConv2d, SAProjectionConv2d, SASequential
-from sa_conv.geometry import BentBank, Frame
-from sa_conv.hyper import ImageHyperNet
+from sa_conv import SAGroupConv2d, SALiftingConv2d, SAProjectionConv2d
 from tenfold.groupconv import (
     GroupConv2d,
     LiftingConv2d,
     ProjectionConv2d,
-    bank_from_basis,
-    bicubic_basis,
-    disk_mask,
-    fourier_functions,
-    fourier_whitening,
 )
 from tenfold.groups import CyclicGroup
 
@@ -97,16 +90,6 @@ def test_learned_frame_and_w_add_up(kind):
         torch.testing.assert_close(y[i : i + 1], learned(x[i : i + 1]))
 
 
-def test_exponential_frame_is_the_raw_one_at_the_exponentials():
-    raw, exp = Frame().double(), Frame("exp").double()
-    w = some_w(4)
-    stretched = torch.cat([w[:, :1], w[:, 1:].exp() - 1], 1)
-    torch.testing.assert_close(exp(w), raw(stretched))
-    exp.load_state_dict({"base": torch.ones(3)})
-    exp.reset_parameters()
-    torch.testing.assert_close(exp(), torch.eye(2).double())
-
-
 def test_w_acts_through_the_filters_only():
     """The output is a plain convolution with `sample_filters`; nothing scales or shifts features."""
     layer, x, w = layer_of("group", geometry="adaptive"), input_of("group"), some_w()
@@ -126,106 +109,6 @@ def test_projection_reads_fields_then_orientations():
     for m, n, o in itertools.product(range(3), range(2), range(8)):
         expected = torch.einsum("k,kij->ij", layer.weight[m, n, 0], bank[:, o])
         torch.testing.assert_close(filters[m, n * 8 + o], expected)
-
-
-# --- equivariance -----------------------------------------------------------------------------------------------------
-
-
-def quarter_turn_error(layer: nn.Module, kind: str, N: int, *w: torch.Tensor) -> float:
-    group, x = CyclicGroup(N), input_of(kind, N)
-    turn_in = group.act if kind == "lifting" else group.act_field
-    turn_out = group.act if kind == "projection" else group.act_field
-    with torch.no_grad():
-        y = layer(x, *w)
-        moved = layer(turn_in(N // 4, x), *w)
-    return float((moved - turn_out(N // 4, y)).abs().max() / y.abs().max())
-
-
-@kinds
-@bases
-@pytest.mark.parametrize("N", [4, 8, 12])
-def test_quarter_turns_are_exact_for_isotropic_frames_and_fail_visibly_otherwise(kind, basis, N):
-    layer = layer_of(kind, N=N, basis=basis, geometry="adaptive")
-    for isotropic in ([0.0, 0.0, 0.0], [0.7, 0.0, 0.0], [0.4, 0.25, 0.25]):
-        w = torch.tensor(isotropic).double().expand(2, 3)
-        assert quarter_turn_error(layer, kind, N, w) < 1e-10
-    stretched = torch.tensor([0.3, 0.3, -0.2]).double().expand(2, 3)
-    assert quarter_turn_error(layer, kind, N, stretched) > 1e-2
-    single = layer.float()
-    w = torch.tensor([0.4, 0.25, 0.25]).expand(2, 3)
-    x = input_of(kind, N).float()
-    group = CyclicGroup(N)
-    turned = (group.act if kind == "lifting" else group.act_field)(N // 4, x)
-    back = (group.act if kind == "projection" else group.act_field)(N // 4, single(x, w))
-    torch.testing.assert_close(single(turned, w), back, rtol=1e-5, atol=1e-5)
-
-
-class SmoothMaps:
-    """Functions on the plane, one per image, channel and orientation: sums of Gaussian blobs."""
-
-    def __init__(self, *shape: int):
-        generator = torch.Generator().manual_seed(3)
-        self.amplitude = torch.randn(*shape, 4, dtype=torch.float64, generator=generator)
-        self.centre = torch.rand(*shape, 4, 2, dtype=torch.float64, generator=generator) * 2 - 1
-        self.width = 0.5 + 0.5 * torch.rand(*shape, 4, dtype=torch.float64, generator=generator)
-
-    def __call__(self, points: torch.Tensor) -> torch.Tensor:
-        distance = (points[..., None, :] - self.centre[..., None, None, :, :]).square().sum(-1)
-        width = self.width[..., None, None, :]
-        return (self.amplitude[..., None, None, :] * torch.exp(-distance / (2 * width**2))).sum(-1)
-
-
-def refined_layer(kind: str, kernel_size: int) -> nn.Module:
-    """The same continuous filters at every kernel size: Fourier basis, q = 5, small at the rim of the kernel."""
-    layer = layer_of(kind, kernel_size, basis="fourier", frequencies=5, geometry="adaptive", bias=False)
-    layer.padding = 0
-    group = CyclicGroup(8)
-    functions = fourier_functions(group, kernel_size, 5)[:, :, 0].flatten(0, 1)
-    axis = torch.linspace(-1, 1, kernel_size, dtype=torch.float64) * 0.8 * math.pi
-    a, b = axis[None, :], axis[:, None]
-    bump_a, bump_b = (1 + a.cos()) / 2, (1 + b.cos()) / 2
-    mask = layer.bent.disk(torch.eye(2).double())
-    atoms = torch.stack([bump_a**2 * bump_b**2, bump_a * a.sin() * bump_b**2, bump_a**2 * bump_b * b.sin()])
-    target = (atoms * mask).flatten(1)  # 3 pp
-    coefficients = torch.linalg.lstsq(functions @ layer.bank.whitening, target.T).solution  # K 3
-    generator = torch.Generator().manual_seed(4)
-    mix = torch.randn(*layer.weight.shape[:3], 3, dtype=torch.float64, generator=generator)
-    with torch.no_grad():
-        layer.weight.copy_(mix @ coefficients.T)
-    return layer
-
-
-def conjugated_error(kind: str, kernel_size: int, w: torch.Tensor, element: int, conjugate: bool) -> float:
-    """Error at the centre pixel when the input is transformed by T = D A D⁻¹ (or, as a control, by A)."""
-    layer, group, radius = refined_layer(kind, kernel_size), CyclicGroup(8), (kernel_size - 1) // 2
-    frame = layer.frame(w).detach()
-    turn = group.inverse_matrix(element)  # A⁻¹
-    transform = torch.linalg.inv(frame) @ turn @ frame if conjugate else turn  # T⁻¹
-    axis = torch.arange(-radius, radius + 1, dtype=torch.float64) / radius
-    points = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1)  # (X, Y)
-    fields = KINDS[kind][2]
-    maps = SmoothMaps(8, fields, 1 if kind == "lifting" else 8)
-    still, moved = maps(points), maps(points @ transform.T)
-    if kind != "lifting":
-        moved = moved[:, :, group.regular_permutation(element)]
-    with torch.no_grad():
-        y, y_moved = (layer(x.flatten(1, 2), w) / radius**2 for x in (still, moved))
-    if kind != "projection":
-        y = group.act_regular(element, y, dim=1)
-    return float((y_moved - y).square().mean().sqrt() / y.square().mean().sqrt())
-
-
-@kinds
-@pytest.mark.parametrize("w", [(0.0, 0.4, 0.4), (0.3, 0.6, 0.3)], ids=["rotation", "ellipse"])
-def test_error_under_the_conjugated_group_falls_with_the_square_of_the_mesh(kind, w):
-    """Section 3.3: T = D A D⁻¹ is the symmetry; a rotation is one only where Cx = Cy."""
-    geometry = torch.tensor(w, dtype=torch.float64)
-    errors = [conjugated_error(kind, p, geometry, 1, conjugate=True) for p in (5, 9, 17)]
-    assert all(coarse / fine >= 3.5 for coarse, fine in itertools.pairwise(errors)), errors
-    if w[1] != w[2]:
-        control = [conjugated_error(kind, p, geometry, 1, conjugate=False) for p in (9, 17)]
-        assert control[1] > 20 * errors[2]
-        assert control[1] > 0.8 * control[0]  # does not go away with the mesh
 
 
 # --- each image its own filters ---------------------------------------------------------------------------------------
@@ -300,52 +183,6 @@ def test_filters_of_the_images_are_not_kept():
     learned = kept("learned")
     assert kept("adaptive") <= 1.5 * learned
     assert kept("adaptive", recompute=False) > 1.5 * learned
-
-
-@bases
-@pytest.mark.parametrize("N", [1, 3, 4, 8])
-@pytest.mark.parametrize("kernel_size", [3, 5, 7])
-def test_bent_functions_are_those_of_the_shared_bases(basis, N, kernel_size):
-    """Against `tenfold.groupconv.basis`, which evaluates the same formulas another way; images one by one and in batches."""
-    group, inverse = CyclicGroup(N), Frame()(some_w(3, torch.float32)).detach().double()
-    bank = BentBank(group, kernel_size, basis).double()
-    if basis == "bicubic":
-        whitening, expected = None, bicubic_basis(group, kernel_size, inverse)
-    else:
-        whitening = fourier_whitening(group, kernel_size)
-        expected = fourier_functions(group, kernel_size, kernel_size, inverse) @ whitening
-    torch.testing.assert_close(bank(inverse, whitening), bank_from_basis(expected), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(bank(inverse[1], whitening), bank(inverse, whitening)[1])
-    torch.testing.assert_close(bank.disk(inverse), disk_mask(group, kernel_size, inverse))
-
-
-# --- masks ------------------------------------------------------------------------------------------------------------
-
-
-def test_masks_differ_in_what_they_follow():
-    group, w = CyclicGroup(8), some_w(1)[0].requires_grad_()
-    frame = Frame().double()
-    static, transformed, detached = (
-        BentBank(group, 5, mask=m).double().disk(frame(w)) for m in ("static", "transformed", "detached")
-    )
-    assert torch.equal(transformed, detached)
-    assert transformed.requires_grad
-    assert not detached.requires_grad
-    assert (static - transformed).abs().max() > 1e-3
-    assert static[0, 0] == pytest.approx(0.006738, abs=1e-6)
-    assert static[0, 1] == pytest.approx(0.286505, abs=1e-6)
-    # the mask is read at the coordinates of the basis: ρ = |D⁻¹δ| (P3)
-    x, y = torch.tensor([-1.0, 0.5]).double()
-    u, v = frame(w).detach() @ torch.stack([x, y])
-    assert transformed[3, 0].item() == pytest.approx(math.exp(-max(float(u**2 + v**2) - 1, 0) / 0.2))
-    assert torch.equal(BentBank(group, 5, mask="none").double().disk(frame(w)), torch.ones(5, 5).double())
-
-
-@pytest.mark.parametrize("N", [1, 2, 4])
-def test_no_mask_where_rotations_are_exact(N):
-    frame = Frame().double()(some_w(2))
-    for mask in ("static", "transformed", "detached"):
-        assert BentBank(CyclicGroup(N), 5, mask=mask).double().disk(frame).eq(1).all()
 
 
 # --- input of all kinds -----------------------------------------------------------------------------------------------
@@ -428,36 +265,6 @@ def test_traced_by_dynamo():
     torch.testing.assert_close(compiled(x, w), layer(x, w))
 
 
-# --- drop-in ----------------------------------------------------------------------------------------------------------
-
-
-def test_drop_in_layer_starts_as_a_b_conv_and_learns_to_bend():
-    torch.manual_seed(0)
-    layer, x = SAConv2d(16, 24), torch.randn(3, 16, 20, 20)
-    plain = SAGroupConv2d(2, 3)
-    plain.load_state_dict(
-        {
-            k.removeprefix("conv."): v
-            for k, v in layer.state_dict().items()
-            if "frame" not in k and "hyper" not in k
-        }
-    )
-    torch.testing.assert_close(layer(x), plain(x), rtol=1e-5, atol=1e-5)
-    layer(x).square().sum().backward()
-    assert layer.hyper.mlp[-1].bias.grad.abs().max() > 0
-
-
-def test_sequence_gives_w_to_its_layers():
-    torch.manual_seed(0)
-    lift, project = (cls(3, 3, geometry="adaptive") for cls in (SALiftingConv2d, SAProjectionConv2d))
-    hyper = ImageHyperNet()
-    nn.init.normal_(hyper.mlp[-1].weight, std=1e-3)
-    net, x = SASequential(lift, nn.ReLU(), project, hyper=hyper).eval(), 255 * torch.rand(2, 3, 26, 26)
-    w = hyper(x)
-    assert w.abs().max() > 0
-    torch.testing.assert_close(net(x), project(F.relu(lift(x, w)), w))
-
-
 # --- bad input --------------------------------------------------------------------------------------------------------
 
 
@@ -519,15 +326,6 @@ def test_bad_maps():
         layer(torch.zeros(2, 16, 9, 9, dtype=torch.uint8), some_w())
     with pytest.raises(ValueError, match="symmetry"):
         layer_of("group", geometry="adaptive", stride=2)(input_of("group", size=(8, 8)), some_w())
-
-
-def test_bad_drop_in():
-    with pytest.raises(ValueError, match="in_channels must be a multiple of the 8"):
-        SAConv2d(12, 16)
-    with pytest.raises(ValueError, match="out_channels must be a multiple of the 8"):
-        SAConv2d(3, 12, image=True)
-    with pytest.raises(ValueError, match="geometry"):
-        SAConv2d(16, 16, geometry="learned")
 
 
 def test_half_precision_modules_are_refused():

@@ -37,9 +37,7 @@ def build_model(name: str, variant: str = "saconv", **cfg: Any) -> nn.Module:
         ValueError: if the name or variant is unknown.
 
     Example:
-        >>> import torch
-        >>> with torch.device("meta"):
-        ...     net = build_model("edsr", "saconv")
+        >>> net = build_model("edsr", "saconv")
         >>> sum(p.numel() for p in net.parameters())
         8957913
     """
