@@ -168,8 +168,7 @@ def test_laptop_paths() -> None:
     once = Schooling(1, 64)
     digits = accuracy.on_digits(digits_splits(0), 0, once, n_seeds=1)
     assert [f.name for f in digits.figures] == ["digits-error"]
-    conv = convolutions.on_a_laptop("random images", images(), 0, once, (4, 6, 6))
-    assert "random images" in conv.criterion
+    conv = convolutions.on_a_laptop(images(), 0, once, (4, 6, 6))
     for measurement in (digits, conv):
         parameters_of = {row[0]: row[1] for row in measurement.tables[0].rows}
         # equal as far as whole widths go
@@ -281,6 +280,12 @@ def test_memory_path_with_convolutions() -> None:
 def test_distance_of_a_formula_from_the_demo(text: str, error: float) -> None:
     sympy = pytest.importorskip("sympy")
     assert interpretability.coefficient_error(sympy.sympify(text)) == pytest.approx(error, rel=0.01, abs=1e-6)
+
+
+def test_formulas_are_rounded_for_reading() -> None:
+    sympy = pytest.importorskip("sympy")
+    expression = sympy.sympify("1.00004*exp(0.99999999*x_2**2 + sin(3.14159265*x_1))")
+    assert interpretability.rounded(expression) == "1.0*exp(1.0*x_2**2 + sin(3.1416*x_1))"
 
 
 @pytest.mark.parametrize("alive", [1, 2])

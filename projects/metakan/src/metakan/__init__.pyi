@@ -19,6 +19,11 @@ from .conv import MetaKANConv1d as MetaKANConv1d
 from .conv import MetaKANConv2d as MetaKANConv2d
 from .conv import MetaKANConv3d as MetaKANConv3d
 from .conv import MetaKANConvNd as MetaKANConvNd
+from .data import CIFAR10Data as CIFAR10Data
+from .data import CollocationSteps as CollocationSteps
+from .data import DigitsData as DigitsData
+from .data import FunctionData as FunctionData
+from .data import IdxImageData as IdxImageData
 from .export import from_kan as from_kan
 from .export import materialize as materialize
 from .export import to_pykan as to_pykan
@@ -48,3 +53,5 @@ from .pde import HardBallAnsatz as HardBallAnsatz
 from .pde import allen_cahn_problem as allen_cahn_problem
 from .pde import poisson_problem as poisson_problem
 from .pde import sdgd_laplacian as sdgd_laplacian
+from .readout import read_formula as read_formula
+from .readout import sparsity_penalty as sparsity_penalty

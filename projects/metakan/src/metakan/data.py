@@ -148,7 +148,6 @@ class _ImageData(lightning.LightningDataModule):
             shuffle=shuffle,
             collate_fn=_as_is,
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
             pin_memory=torch.cuda.is_available(),
         )
 

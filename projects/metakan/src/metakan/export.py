@@ -77,7 +77,9 @@ def to_pykan(model: KAN | MetaKAN, ckpt_path: str | None = None, symbolic: bool 
         ckpt_path=folder,
         device=str(kan.layers[0].weight.device),
     )
-    peer.to(kan.layers[0].weight.dtype)
+    torch.nn.Module.to(
+        peer, next(kan.parameters()).dtype
+    )  # pykan's own `to` takes a device only, and keeps it
     with torch.no_grad():
         for index, (layer, weight) in enumerate(kan.edge_layers()):
             act = peer.act_fun[index]

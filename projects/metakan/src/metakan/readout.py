@@ -108,7 +108,7 @@ def read_formula(
         peer.fit(dataset, opt="LBFGS", steps=steps, update_grid=False)
 
     with pykan_session() as folder:
-        peer = to_pykan(model.double(), ckpt_path=folder).to("cpu")  # also tells its layers their device
+        peer = to_pykan(model.double(), ckpt_path=folder)
         peer(x)
         peer = peer.prune()
         fit(peer)

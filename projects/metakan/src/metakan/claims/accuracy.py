@@ -18,6 +18,7 @@ from .training import (
     contest,
     derive,
     device_for,
+    in_words,
 )
 
 
@@ -138,7 +139,7 @@ def verdict(outcomes: Mapping[str, list[Outcome]]) -> Measurement:
         quantity="test accuracy on Fashion-MNIST, [784, 32, 10] (%)",
         ours=fashion["MetaKAN"].mean,
         baseline=fashion["KAN"].mean,
-        criterion="; ".join(conditions),
+        criterion=in_words(conditions),
         passed=all(conditions.values()),
         values=dict(conditions),
         tables=[table(name, found) for name, found in outcomes.items()],

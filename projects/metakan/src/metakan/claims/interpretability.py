@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from ..lbfgs import BestState, FitReport, fit_lbfgs
 from ..models.networks import MetaKAN
 from ..readout import edge_sizes, pykan_session, read_formula, sparsity_penalty
 from .training import derive, device_for, seeded
+
+if TYPE_CHECKING:
+    import sympy
 
 
 @dataclass(frozen=True)
@@ -167,6 +171,14 @@ def coefficient_error(expression: object) -> float:
     return float(max(np.abs(deviation).max(), abs(float(offset))))
 
 
+def rounded(expression: "sympy.Expr", digits: int = 4) -> str:
+    """The expression as text, its decimal numbers rounded."""
+    import sympy
+
+    numbers = expression.atoms(sympy.Float)
+    return str(expression.xreplace({number: sympy.Float(round(number, digits), 6) for number in numbers}))
+
+
 def recovered(checks: dict[str, float], effort: Effort, seed: int) -> Measurement:
     model, data, report = train_sparsely(effort, derive(seed, 1)[0])
     figure = edge_figure(model)
@@ -175,7 +187,7 @@ def recovered(checks: dict[str, float], effort: Effort, seed: int) -> Measuremen
     distance = coefficient_error(expression)
     values: dict[str, Value] = {
         **checks,
-        "formula": str(expression.round(4)) if hasattr(expression, "round") else str(expression),
+        "formula": rounded(expression),
         "mse_of_formula": error,
         "mse_of_pruned_MetaKAN": report.loss,
         "edges_kept": " + ".join(map(str, kept)),

@@ -16,7 +16,7 @@ from ..figures import memory_over_width
 from ..models.networks import KAN, MetaKAN
 from . import networks
 from .convolutions import CONV8
-from .training import device_for, seeded
+from .training import device_for, in_words, seeded
 
 MB = 1e6
 
@@ -180,7 +180,7 @@ def measure(sizes: Sizes, seed: int, device: torch.device, conv: tuple[Cost, Cos
         quantity=f"{quantity}, {list(sizes.widths)}, h = {sizes.hidden}",
         ours=mine / MB,
         baseline=theirs / MB,
-        criterion="; ".join(conditions),
+        criterion=in_words(conditions),
         passed=all(conditions.values()),
         values={**values, **conditions},
         tables=[_table(rows)],

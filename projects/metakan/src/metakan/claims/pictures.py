@@ -5,8 +5,6 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from tenfold.data import DataNotFoundError
-
 from ..augment import AUGMENTATIONS
 from ..images import load_cifar10, load_digits, load_idx, normalise_images, split_indices
 from .training import Labelled, Splits, make_splits
@@ -20,28 +18,20 @@ def digits_splits(seed: int) -> Splits:
     return make_splits(data.take(fit), data.take(held_out), seed)
 
 
-def small_images(seed: int, n_train: int, n_test: int) -> tuple[str, Splits]:
-    """14×14 images for the small convolutional networks, and what they are.
+def small_images(seed: int, n_train: int, n_test: int) -> Splits:
+    """A random part of MNIST, averaged over 2×2 pixels to 14×14, for the small convolutional networks.
 
-    A random part of MNIST, averaged over 2×2 pixels; where its files are not there, the bundled digits, enlarged.
-    The name goes into the criterion and the values of the measurement, so that the two are never mixed up.
+    Raises:
+        DataNotFoundError: if MNIST is not in the data folder.
     """
     generator = torch.Generator().manual_seed(seed)
-    try:
-        parts = [load_idx("mnist", train) for train in (True, False)]
-    except DataNotFoundError:
-        digits = digits_splits(seed)
-        train, test = (
-            Labelled(F.interpolate(part.x.view(-1, 1, 8, 8), 14, mode="bilinear"), part.labels)
-            for part in (digits.train, digits.test)
-        )
-        return "digits, enlarged to 14x14", make_splits(train, test, seed)
+    parts = [load_idx("mnist", train) for train in (True, False)]
     train, test = (
         Labelled(F.avg_pool2d(normalise_images(images[chosen], "mnist"), 2), labels[chosen])
         for (images, labels), n in zip(parts, (n_train, n_test))
         for chosen in (torch.randperm(len(labels), generator=generator)[:n],)
     )
-    return "MNIST, averaged to 14x14", make_splits(train, test, seed)
+    return make_splits(train, test, seed)
 
 
 def full_images(name: str, seed: int, device: torch.device, flatten: bool = False) -> Splits:

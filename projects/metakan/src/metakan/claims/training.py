@@ -4,7 +4,7 @@ Nothing here depends on the global random state: networks are built under a seed
 own generator.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -30,12 +30,16 @@ META_RATES = (
 """As many candidates for networks with prompts (pitfall P18). A rate of 1e-2 for the meta-learners is left out: it sends
 about half of the fully connected runs on digits to chance, so that one validation run would not show what it is worth."""
 
+PLAIN_CONV_RATES = (Rates(rest=1e-3), Rates(rest=3e-3), Rates(rest=1e-2), Rates(rest=3e-2))
+"""Candidates for convolutions without prompts; batch normalisation allows one rate more than dense networks."""
+
 META_CONV_RATES = (
     Rates(prompt=1e-2, meta=1e-3, rest=1e-3),
     Rates(prompt=1e-2, meta=1e-2, rest=1e-2),
     Rates(prompt=3e-2, meta=1e-2, rest=1e-2),
+    Rates(prompt=1e-1, meta=3e-2, rest=1e-2),
 )
-"""The same number for convolutions, whose normalisation allows the higher rates of P18."""
+"""The same number for convolutions with prompts: the pairs of P18 and one above them."""
 
 
 def device_for(scale: Scale) -> torch.device:
@@ -206,6 +210,11 @@ OUTCOME_COLUMNS = (
     "std over runs",
     "chosen rates (prompts/meta/rest)",
 )
+
+
+def in_words(conditions: Iterable[str]) -> str:
+    """The names of conditions as a criterion: "a_at_least_2", "b" -> "a at least 2; b"."""
+    return "; ".join(name.replace("_", " ") for name in conditions)
 
 
 def describe(rates: Rates) -> str:
