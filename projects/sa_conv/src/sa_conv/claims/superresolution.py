@@ -7,7 +7,7 @@ from tenfold.claims import Measurement, Scale, claim
 
 SIZES = {
     Scale.SMOKE: Size(
-        fields=2,
+        fields=3,
         blocks=1,
         patch_size=32,
         batch_size=4,
@@ -17,13 +17,13 @@ SIZES = {
         source="builtin",
     ),
     Scale.CPU: Size(
-        fields=2,
-        blocks=2,
+        fields=3,
+        blocks=1,
         patch_size=32,
-        batch_size=8,
-        steps=1500,
-        search_steps=150,
-        rates=(2.5e-3, 5e-3, 1e-2),
+        batch_size=4,
+        steps=2500,
+        search_steps=100,
+        rates=(5e-3, 1e-2, 2e-2),
         every=4,
     ),
     Scale.GPU: Size(
@@ -49,6 +49,8 @@ PUBLISHED = {"Set5": 38.128, "Set14": 33.803, "BSD100": 32.275, "Urban100": 32.5
 )
 def super_resolve_photographs(scale: Scale, seed: int) -> Measurement:
     """Y-PSNR of EDSRs of one family, trained with the same patches, steps and search of the learning rate.
+
+    Three fields, because two see only two colours (see K3).
 
     smoke: the machinery runs; the loss of every model is finite and the results have the right size.
     cpu: on Set5 every learned model beats bicubic (33.67 dB) by 1.5 dB; on BSD100 (every 4th image) SA ≥ TL − 0.03 dB and
