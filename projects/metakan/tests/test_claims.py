@@ -258,7 +258,11 @@ def test_memory_path_with_convolutions() -> None:
     measurement = memory.measure(sizes, 0, CPU, conv)
     assert measurement.values["recomputed_gradients_equal_to_1e-12"] is True
     assert [f.name for f in measurement.figures] == ["training-memory"]
-    assert len(measurement.tables[0].rows) == 1 + 2 + 2 + 1 + 2
+    rows = measurement.tables[0].rows
+    assert len(rows) == 1 + 2 + 2 + 2 + 1 + 2
+    saved = {(row[0], row[1]): row[4] for row in rows}
+    assert saved["MetaKAN, naive", 8] > saved["MetaKAN, naive", 4]  # autograd keeps the hidden units (P1)
+    assert saved["MetaKAN, recompute", 8] == saved["MetaKAN, recompute", 4]
     without = memory.measure(replace(sizes, table_hidden=(8,)), 0, CPU, None)
     assert "state_at_most_0.12_of_KAN" in without.values
 

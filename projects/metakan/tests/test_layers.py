@@ -186,7 +186,9 @@ def test_s6_permuting_outputs_permutes_prompt_rows():
 
 
 def test_recompute_keeps_only_the_input_whatever_h():
-    x = torch.rand(16, 40)
+    x = torch.rand(
+        16, 40, requires_grad=True
+    )  # weights are wanted in the backward pass only for a gradient of x
     kept = {}
     for memory in ("recompute", "materialize"):
         for h in (8, 128):

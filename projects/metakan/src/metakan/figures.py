@@ -142,7 +142,7 @@ def memory_over_width(
     with matplotlib.rc_context(STYLE):
         canvas, axes = _single(title, *axis_labels)
         for label, (widths, megabytes) in curves.items():
-            naive = "materialize" in label
+            naive = "naive" in label
             style: dict[str, Any] = {"color": _colour(label), "lw": 2.4, "ls": "--" if naive else "-"}
             if len(widths) == 1:
                 axes.axhline(megabytes[0], label=label, **style)

@@ -126,16 +126,20 @@ def generated_call(layer: Layer, x: Tensor, meta: MetaLearner) -> Tensor:
 
 
 def generated_linear(layer: LinearLayer, x: Float[Tensor, "n i"], meta: MetaLearner) -> Float[Tensor, "n o"]:
-    """As `generated_call`, for linear layers: recomputing needs no second forward product where M is piecewise linear."""
-    recompute = layer.generated.recomputes(layer.prompts.shape[0] * layer.n_weights)
+    """As `generated_call`, for linear layers: where M is piecewise linear, generation and product go block by block.
+
+    Blocks stay in the processor's cache, recomputing needs no second forward product, and no gradient of the
+    generated weights is ever whole.
+    """
     wavelets = isinstance(layer.basis, WaveletBasis)
-    if not (torch.is_grad_enabled() and recompute and not wavelets and piecewise_works(meta, layer.prompts)):
+    if not (torch.is_grad_enabled() and not wavelets and piecewise_works(meta, layer.prompts)):
         return generated_call(layer, x, meta)
+    keep = not layer.generated.recomputes(layer.prompts.shape[0] * layer.n_weights)
     rows = layer.generated.rows(layer.out_features, layer.in_features * layer.n_weights)
     if isinstance(layer.basis, BSplineBasis):
         features = layer.features(x)  # keeps nothing but x by itself
     else:
         features = checkpoint(layer.features, x, use_reentrant=False)
     return PiecewiseProduct.apply(  # type: ignore[no-any-return]
-        layer.features, rows, layer.edge_mask, x, features, layer.prompts, *meta_tensors(meta)
+        layer.features, rows, layer.edge_mask, keep, x, features, layer.prompts, *meta_tensors(meta)
     )

@@ -204,7 +204,7 @@ def plain_backward(
 
 
 class PiecewiseProduct(torch.autograd.Function):
-    """features @ W(z)^T over blocks of outputs; neither features nor weights are kept for the backward pass."""
+    """features @ W(z)^T over blocks of outputs. Features are not kept for the backward pass; weights only if asked."""
 
     @staticmethod
     def forward(
@@ -212,12 +212,15 @@ class PiecewiseProduct(torch.autograd.Function):
         recompute: Any,
         rows: list[slice],
         mask: Tensor | None,
+        keep: bool,
         x: Tensor,
         features: Tensor,
         *tensors: Tensor,
     ) -> Tensor:
-        """`recompute(x)` gives `features` (n, i, q) again; `tensors` are z, w1, b1, W2, b2; `mask` is (o, i)."""
-        ctx.save_for_backward(x, *tensors)
+        """`recompute(x)` gives `features` (n, i, q) again; `tensors` are z, w1, b1, W2, b2; `mask` is (o, i).
+
+        With `keep` the generated weights wait for the backward pass, where the gradient of the features needs them.
+        """
         ctx.recompute, ctx.rows, ctx.mask = recompute, rows, mask
         device = features.device.type
         ctx.compute = (
@@ -226,14 +229,20 @@ class PiecewiseProduct(torch.autograd.Function):
         flat, curve = _wide_curve(*tensors)
         flat_features = features.flatten(1).to(ctx.compute)
         out = flat_features.new_empty(features.shape[0], rows[-1].stop)
+        kept = []
         for row, z in zip(rows, _blocks(flat, rows, features.shape[1])):
             weight, _ = curve.weights(z, curve.locate(z))
-            out[:, row] = flat_features @ _flat(weight, row, mask, features.shape[1]).to(ctx.compute).T
+            block = _flat(weight, row, mask, features.shape[1]).to(ctx.compute)
+            out[:, row] = flat_features @ block.T
+            if keep and ctx.needs_input_grad[5]:
+                kept.append(block)
+        ctx.save_for_backward(x, *tensors, *kept)
         return out
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, *tensors = ctx.saved_tensors
+        tensors, kept = tensors[:5], tensors[5:]
         if torch.is_grad_enabled():
             return _plain_product_backward(ctx, x, tuple(tensors), grads[0])
         features = ctx.recompute(x)
@@ -242,13 +251,17 @@ class PiecewiseProduct(torch.autograd.Function):
         grad = grads[0].to(ctx.compute)
         z, curve = _wide_curve(*tensors)
         gradients = Gradients(curve)
-        want_features, want_meta = ctx.needs_input_grad[4], any(ctx.needs_input_grad[5:])
+        want_features, want_meta = ctx.needs_input_grad[5], any(ctx.needs_input_grad[6:])
         d_features = torch.zeros_like(flat_features) if want_features else None
         dz = torch.empty_like(z)
-        for row, part, d_part in zip(ctx.rows, _blocks(z, ctx.rows, n_in), _blocks(dz, ctx.rows, n_in)):
+        parts = zip(ctx.rows, _blocks(z, ctx.rows, n_in), _blocks(dz, ctx.rows, n_in))
+        for index, (row, part, d_part) in enumerate(parts):
             segment = curve.locate(part)
             if d_features is None:
                 slope = curve.slope.index_select(0, segment)
+            elif kept:
+                slope = curve.slope.index_select(0, segment)
+                d_features.addmm_(grad[:, row], kept[index])
             else:
                 weight, slope = curve.weights(part, segment)
                 d_features.addmm_(grad[:, row], _flat(weight, row, ctx.mask, n_in).to(ctx.compute))
@@ -258,7 +271,7 @@ class PiecewiseProduct(torch.autograd.Function):
                 d_part.copy_(gradients.add(part, segment, slope, d_weight.view(len(part), -1)))
         found: tuple[Tensor, ...] = (dz[:, None], *gradients.of_meta(*(t.to(z.dtype) for t in tensors[1:4])))
         return (
-            *(None, None, None, None),
+            *(None, None, None, None, None),
             None if d_features is None else d_features.view_as(features).to(features.dtype),
             *(g.to(t.dtype) if want_meta else None for g, t in zip(found, tensors)),
         )
@@ -284,9 +297,9 @@ def _plain_product_backward(
     needed = ctx.needs_input_grad
     n, n_in, q = features.shape
     weight = plain_generate(*tensors)
-    d_features = (grad @ _flat(weight, whole, ctx.mask, n_in)).view(n, n_in, q) if needed[4] else None
+    d_features = (grad @ _flat(weight, whole, ctx.mask, n_in)).view(n, n_in, q) if needed[5] else None
     d_tensors: tuple[Tensor | None, ...] = (None,) * 5
-    if any(needed[5:]):
+    if any(needed[6:]):
         d_weight = _flat((grad.T @ features.flatten(1)).view(-1, q), whole, ctx.mask, n_in).view(-1, q)
-        d_tensors = plain_backward(tensors, d_weight, needed[5:])
-    return (None, None, None, None, d_features, *d_tensors)
+        d_tensors = plain_backward(tensors, d_weight, needed[6:])
+    return (None, None, None, None, None, d_features, *d_tensors)
