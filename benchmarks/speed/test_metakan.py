@@ -1,6 +1,6 @@
 """MetaKAN's layers against pykan and against the KANs they replace. A step is zero_grad, forward, loss, backward, Adam.
 
-    .venv/bin/pytest benchmarks/speed/test_metakan.py -n0 --benchmark-enable
+    uv run pytest benchmarks/speed/test_metakan.py -n0 --benchmark-enable
 
 Both sides of an entry run the same step on the same data with torch's default Adam, on one thread.
 """
@@ -63,7 +63,7 @@ def test_spline_layer_against_pykan(versus, variant, factor, tmp_path):
     rounds = 15 if factor == 15 else 5
     ratio = versus(
         training_step(model, 64, 10, 256), training_step(peer, 64, 10, 256),
-        rounds=rounds, peer=f"pykan 0.2.8 {variant}", widths="64-64-10", batch=256, threads=1,
+        rounds=rounds, peer=f"pykan 0.2.8 {variant}", widths="64-64-10", batch=256, threads=1, limit=1 / factor,
     )  # fmt: skip
     assert ratio.ratio <= 1 / factor
 
@@ -88,7 +88,7 @@ def test_step_of_metakan_against_kan(versus, memory, limit):
     ours, peer = opened(MetaKAN(WIDE, hidden=64, memory=memory)), KAN(WIDE)
     ratio = versus(
         training_step(ours, 3072, 100, 64), training_step(peer, 3072, 100, 64),
-        rounds=8, warmup=2, peer="our KAN", widths="3072-1024-100", batch=64, hidden=64, memory=memory, threads=1,
+        rounds=8, warmup=2, peer="our KAN", widths="3072-1024-100", batch=64, hidden=64, memory=memory, threads=1, limit=limit,
     )  # fmt: skip
     assert ratio.ratio <= limit
 
@@ -128,6 +128,6 @@ def test_cuda_step_of_metakan_against_kan(versus, memory, limit):
     ours, peer = opened(MetaKAN(WIDE, hidden=64, memory=memory)).cuda(), KAN(WIDE).cuda()
     ratio = versus(
         training_step(ours, 3072, 100, 64, "cuda"), training_step(peer, 3072, 100, 64, "cuda"),
-        rounds=20, peer="our KAN", widths="3072-1024-100", batch=64, hidden=64, memory=memory, device="cuda",
+        rounds=20, peer="our KAN", widths="3072-1024-100", batch=64, hidden=64, memory=memory, device="cuda", limit=limit,
     )  # fmt: skip
     assert ratio.ratio <= limit

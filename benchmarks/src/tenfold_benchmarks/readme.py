@@ -1,8 +1,8 @@
-"""Tables of claims inside READMEs, generated between two markers.
+"""Tables of claims and of speed inside READMEs, generated between two markers.
 
-    <!-- tenfold:claims metakan cpu -->
-    …
-    <!-- /tenfold:claims -->
+    <!-- tenfold:claims metakan cpu -->          <!-- tenfold:speed metakan -->
+    …                                            …
+    <!-- /tenfold:claims -->                     <!-- /tenfold:speed -->
 
 `*` instead of the paper takes every paper that has results. Whether a result is stale is not said here but on the
 page: a README changes when results do.
@@ -14,10 +14,12 @@ from pathlib import Path
 
 from tenfold_benchmarks.discovery import Paper, choose_scale, papers
 from tenfold_benchmarks.results import read_all
+from tenfold_benchmarks.speed import read_speed, speed_markdown
 from tenfold_benchmarks.summary import Row, rows
 
-END = "<!-- /tenfold:claims -->"
-_BEGIN = re.compile(r"<!-- tenfold:claims (?P<paper>\S+) (?P<scale>\S+) -->")
+_BEGIN = re.compile(
+    r"<!-- tenfold:(?:(?P<claims>claims) (?P<paper>\S+) (?P<scale>\S+)|(?P<speed>speed) (?P<whose>\S+)) -->"
+)
 
 
 def renewed(content: str, file: Path, results: Path) -> str:
@@ -25,6 +27,7 @@ def renewed(content: str, file: Path, results: Path) -> str:
 
     Raises:
         ValueError: if there is no marker, one is not closed, or it names an unknown scale; names the file and line.
+            If a record cannot be read.
     """
     installed = papers()
     parts, position = [], 0
@@ -32,24 +35,30 @@ def renewed(content: str, file: Path, results: Path) -> str:
         if begin.start() < position:
             continue  # inside the block before; the missing end is found below
         place = f"{file}:{content.count(chr(10), 0, begin.start()) + 1}"
-        end = content.find(END, begin.end())
+        closing = f"<!-- /tenfold:{begin['claims'] or begin['speed']} -->"
+        end = content.find(closing, begin.end())
         following = _BEGIN.search(content, begin.end())
         if end < 0 or (following and following.start() < end):
-            raise ValueError(f"{place}: the marker {begin[0]} is not closed by {END}")
+            raise ValueError(f"{place}: the marker {begin[0]} is not closed by {closing}")
         try:
-            scale = str(choose_scale(begin["scale"]))
+            table = _between(begin, results, installed)
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from error
-        parts += [
-            content[position : begin.end()],
-            "\n\n",
-            _table(begin["paper"], scale, results, installed),
-            "\n\n",
-        ]
+        parts += [content[position : begin.end()], "\n\n", table, "\n\n"]
         position = end
     if not parts:
-        raise ValueError(f"{file} has no line <!-- tenfold:claims PAPER SCALE --> to put a table after")
+        raise ValueError(
+            f"{file} has no line <!-- tenfold:claims PAPER SCALE --> or <!-- tenfold:speed PAPER --> "
+            "to put a table after"
+        )
     return "".join([*parts, content[position:]])
+
+
+def _between(begin: re.Match[str], results: Path, installed: Mapping[str, Paper]) -> str:
+    if begin["speed"]:
+        found = read_speed(results / "speed", begin["whose"])
+        return speed_markdown(found) if found else "Nothing recorded yet."
+    return _table(begin["paper"], str(choose_scale(begin["scale"])), results, installed)
 
 
 def _table(paper: str, scale: str, results: Path, installed: Mapping[str, Paper]) -> str:
