@@ -200,3 +200,17 @@ def test_fourier_weights_travel_with_their_whitening():
     del state["bank.whitening"]
     with pytest.raises(RuntimeError, match=r"bank\.whitening"):
         target.load_state_dict(state)
+
+
+def test_remembered_whitening_is_handed_out_as_copies() -> None:
+    first = fourier_whitening(CyclicGroup(4), 3)
+    expected = first.clone()
+    first.zero_()
+    assert torch.equal(fourier_whitening(CyclicGroup(4), 3), expected)
+
+
+def test_whitening_has_its_shape_on_the_meta_device() -> None:
+    with torch.device("meta"):
+        whitening = fourier_whitening(CyclicGroup(8), 5)
+    assert whitening.is_meta
+    assert whitening.shape == (50, 25)

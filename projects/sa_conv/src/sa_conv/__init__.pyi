@@ -2,6 +2,11 @@ from . import theory as theory
 from .convert import bconv_to_tl as bconv_to_tl
 from .convert import tl_to_sa as tl_to_sa
 from .convert import warm_start as warm_start
+from .data import DenoisingData as DenoisingData
+from .data import DerainingData as DerainingData
+from .data import RestorationDataModule as RestorationDataModule
+from .data import SuperResolutionData as SuperResolutionData
+from .data import add_noise as add_noise
 from .drop_in import SAConv2d as SAConv2d
 from .drop_in import SASequential as SASequential
 from .geometry import BentBank as BentBank
@@ -19,7 +24,11 @@ from .models import Derained as Derained
 from .models import RCDNet as RCDNet
 from .models import build_model as build_model
 from .models import parameter_count as parameter_count
+from .module import DerainingModule as DerainingModule
+from .module import RestorationModule as RestorationModule
 from .sample_conv import sample_conv2d as sample_conv2d
+from .synthetic import AnisotropicTextures as AnisotropicTextures
+from .synthetic import StretchedMotifs as StretchedMotifs
 from .theory import bias_variance_experiment as bias_variance_experiment
 from .theory import continuous_bound as continuous_bound
 from .theory import discrete_bound as discrete_bound

@@ -11,6 +11,7 @@ lattice   free p×p kernels (p even or odd), turned by rot90 and flip; only for 
 the layer equivariant to the conjugated group {D t D⁻¹} (sa_conv §3.3).
 """
 
+import functools
 import math
 
 import torch
@@ -144,6 +145,14 @@ def fourier_whitening(
     q = kernel_size if frequencies is None else frequencies
     if not 1 <= q <= kernel_size:
         raise ValueError(f"frequencies must lie between 1 and kernel_size={kernel_size}, got {q}")
+    with torch.device("cpu"):  # decided from values, which the meta device does not have
+        whitening = _whitening(group, kernel_size, q, smooth)
+    return whitening.to(torch.get_default_device(), copy=True)
+
+
+@functools.lru_cache(maxsize=32)
+def _whitening(group: Group, kernel_size: int, q: int, smooth: bool) -> Float[Tensor, "functions rank"]:
+    """Remembered, because a network has a hundred layers with the same basis."""
     functions = fourier_functions(group, kernel_size, q).flatten(0, 2)
     eigenvalues, vectors = torch.linalg.eigh(functions.T @ functions)
     kept = eigenvalues.flip(0) > 1e-4
