@@ -230,3 +230,16 @@ def test_python_versions_agree_on_the_hash(tmp_path, version):
     ]
     assert found[0] == found[1]
     assert len(found[0].strip()) == 20
+
+
+def test_the_list_of_data_sets_is_no_part_of_a_measurement(hashed):
+    loads = PACKAGE["claims/accuracy.py"].replace(
+        "from cliff", "from tenfold.data import load_digits\nfrom cliff"
+    )
+    modules = hashed({"claims/accuracy.py": loads})[1]
+    assert "tenfold.data.digits" in modules
+    assert not any(module.startswith("tenfold.data.registry") for module in modules)
+    located = PACKAGE["claims/accuracy.py"].replace("from cliff", "from tenfold.data import root\nfrom cliff")
+    modules = hashed({"claims/accuracy.py": located})[1]
+    assert "tenfold.data.location" in modules  # which reads the list for its error messages
+    assert "tenfold.data.registry" not in modules

@@ -21,6 +21,8 @@ from typing import Any
 from tenfold_benchmarks.sources import Sources, imports, parse
 
 RUNS_PRESETS = {"tenfold.cli", "tenfold.presets"}
+DESCRIBES = {"tenfold.data.registry"}
+"""Modules that compute nothing: error messages and downloads read the list of data sets, measurements do not."""
 _DATA_FILE = re.compile(r"[\w-][\w./-]*\.\w+")
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.\w+)+(?::\w+)?")
 
@@ -65,7 +67,7 @@ def _closure(module: str, sources: Sources) -> dict[str, str]:
 def _read(module: str, paper: str, sources: Sources) -> tuple[dict[str, str], list[str]]:
     """What a module adds to the hash (itself and data files), and the modules it leads to."""
     file = sources.file(module)
-    if file is None:
+    if file is None or module in DESCRIBES:
         return {}, []
     contents = {module: _tree_hash(parse(file))}
     targets = _imported(module, file, sources) + _parents(module, sources)

@@ -89,7 +89,7 @@ def random_configuration(generator):
     shared = {
         "basis": choose(["spline", "rbf", "wavelet", "legendre", "gram", "chebyshev"]),
         "grid_size": generator.randint(1, 7),
-        "spline_order": generator.randint(0, 4),
+        "spline_order": generator.randint(1, 4),
     }
     meta = {"hidden": generator.randint(1, 20), "prompt_dim": generator.randint(1, 4)}
     name = choose(["mlp", "kan", "metakan", "conv_kan", "meta_conv_kan"])

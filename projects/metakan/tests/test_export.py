@@ -85,7 +85,6 @@ def test_without_pykan(monkeypatch):
     [
         (KAN([2, 1], basis="rbf"), "splines only; basis 'rbf'"),
         (KAN([2, 1], base_activation="gelu"), "base_activation='gelu'"),
-        (KAN([2, 1], spline_order=0), "spline_order=0"),
     ],
 )
 def test_what_pykan_cannot_hold(model, words):

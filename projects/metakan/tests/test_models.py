@@ -290,3 +290,9 @@ def test_ddp_with_a_shared_learner_equals_one_process():
     model(x).square().mean().backward()
     for p, q in zip(model.parameters(), found):
         assert (p.grad - torch.from_numpy(q)).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("order", [0, -1])
+def test_networks_need_splines_with_a_slope(order):
+    with pytest.raises(ValueError, match="spline_order must be at least"):
+        MetaKAN([2, 3, 1], spline_order=order)

@@ -44,7 +44,7 @@ def to_pykan(model: KAN | MetaKAN, ckpt_path: str | None = None, symbolic: bool 
 
     Raises:
         ImportError: without pykan.
-        NotImplementedError: for other bases, base functions or spline order 0, which pykan does not have.
+        NotImplementedError: for other bases or base functions, which pykan does not have.
     """
     if not isinstance(model, EdgeNetwork):
         raise TypeError(f"model must be a KAN or MetaKAN, got {type(model).__name__}")
@@ -54,10 +54,9 @@ def to_pykan(model: KAN | MetaKAN, ckpt_path: str | None = None, symbolic: bool 
         raise NotImplementedError(
             f"pykan has splines only; basis {model.config['basis']!r} cannot be exported"
         )
-    if base not in ("silu", "identity", None) or basis.spline_order < 1:
+    if base not in ("silu", "identity", None):
         raise NotImplementedError(
-            f"pykan has the base functions silu and identity and spline orders from 1; "
-            f"got base_activation={base!r}, spline_order={basis.spline_order}"
+            f"pykan has the base functions silu and identity, got base_activation={base!r}"
         )
     try:
         from kan import MultKAN

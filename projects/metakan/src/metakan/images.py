@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-import tenfold.data
+from tenfold.data import load_cifar10 as load_cifar10_arrays
+from tenfold.data import load_digits as load_digits_arrays
+from tenfold.data import load_idx_images
 
 Normalisation = Literal["grid", "paper"]
 IdxName = Literal["mnist", "fashion_mnist", "kmnist", "kmnist-t10k"]
@@ -68,7 +70,7 @@ def split_indices(n: int, fraction: float, seed: int) -> tuple[Int[Tensor, "a"],
 
 def load_digits() -> tuple[UInt8[Tensor, "n 1 8 8"], Int[Tensor, "n"]]:
     """The 1,797 digits of scikit-learn, pixels 0–16."""
-    pixels, labels = tenfold.data.load_digits()
+    pixels, labels = load_digits_arrays()
     return torch.from_numpy(pixels).byte()[:, None], torch.from_numpy(labels)
 
 
@@ -78,11 +80,11 @@ def load_idx(name: str, train: bool) -> tuple[UInt8[Tensor, "n 1 28 28"], Int[Te
     Raises:
         DataNotFoundError: if the files are not in the data folder; the message says which and where to get them.
     """
-    images, labels = tenfold.data.load_idx_images(name, train)
+    images, labels = load_idx_images(name, train)
     return torch.from_numpy(images)[:, None], torch.from_numpy(labels)
 
 
 def load_cifar10(train: bool) -> tuple[UInt8[Tensor, "n 3 32 32"], Int[Tensor, "n"]]:
     """CIFAR-10 in whatever layout the data folder has; raises DataNotFoundError as `load_idx`."""
-    images, labels = tenfold.data.load_cifar10(train)
+    images, labels = load_cifar10_arrays(train)
     return torch.from_numpy(images).movedim(-1, 1).contiguous(), torch.from_numpy(labels)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-import tenfold.metrics
+from tenfold import metrics
 from tenfold.claims import Figure, Measurement, Scale, Value, claim
 
 from ..export import to_pykan
@@ -112,7 +112,7 @@ def train_sparsely(effort: Effort, seed: int) -> tuple[MetaKAN, tuple[Tensor, Te
     assert isinstance(model, MetaKAN)
 
     def error() -> Tensor:
-        return tenfold.metrics.mse(model(x).reshape(-1), y)
+        return metrics.mse(model(x).reshape(-1), y)
 
     def penalised(weight: float) -> Tensor:
         return error() + weight * sparsity_penalty(model, x)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-import tenfold.metrics
+from tenfold import metrics
 
 from ..account import count_parameters
 from ..functions import TargetFunction
@@ -46,11 +46,11 @@ def fit_function(
     x, x_test = function.normalise(x), function.normalise(x_test)
     model = seeded(seed, build).to(device, dtype).train()
     started = time.perf_counter()
-    report = fit_lbfgs(model, lambda: tenfold.metrics.mse(model(x).reshape(-1), y), epochs=epochs)
+    report = fit_lbfgs(model, lambda: metrics.mse(model(x).reshape(-1), y), epochs=epochs)
     seconds = time.perf_counter() - started
     model.eval()
     with torch.no_grad():
         prediction = model(x_test).reshape(-1)
-    mse = float(tenfold.metrics.mse(prediction, y_test))
-    mae = float(tenfold.metrics.mae(prediction, y_test))
+    mse = float(metrics.mse(prediction, y_test))
+    mae = float(metrics.mae(prediction, y_test))
     return Fit(count_parameters(model), report.loss, mse, mse**0.5, mae, report.finite, seconds)

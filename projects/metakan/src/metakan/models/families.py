@@ -42,8 +42,16 @@ def make_basis(
     """A basis by the name of its family; grid arguments apply to "spline", `basis_options` to the others.
 
     Options: rbf n_centers, value_range; wavelet kind; legendre degree, scaling; gram and chebyshev degree.
+
+    Raises:
+        ValueError: for an unknown name, or splines of order 0: they are constant on every cell, so that no layer before
+            them gets a gradient through them. (`BSplineBasis(5, 0)` itself exists.)
     """
     check_choice("basis", name, tuple(FAMILIES))
+    if name == "spline" and spline_order == 0:
+        raise ValueError(
+            "spline_order must be at least 1 in a network, got 0: steps pass no gradient to the layers before them"
+        )
     options = dict(basis_options or {})
     if name == "spline":
         options = {
