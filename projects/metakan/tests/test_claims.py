@@ -75,6 +75,8 @@ def test_export_claim_holds_at_smoke_scale() -> None:
 @pytest.mark.parametrize("scale", [Scale.GPU, Scale.PAPER])
 @pytest.mark.parametrize("name", [name for name in sorted(CLAIMS) if name != "C1"])
 def test_gpu_scales_never_fall_back_to_the_cpu(name: str, scale: Scale) -> None:
+    if name == "C9":
+        pytest.importorskip("kan")
     with pytest.raises(RuntimeError, match=f"scale {scale} needs a CUDA device"):
         CLAIMS[name](scale, 0)
 

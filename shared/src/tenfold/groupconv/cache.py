@@ -6,6 +6,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+# `torch.amp.is_autocast_available` would say it too, but torch 2.11 cannot compile a call of it.
+_AUTOCAST_DEVICES = frozenset({"cpu", "cuda", "hpu", "mps", "xpu"})
+
 
 class _Entry(NamedTuple):
     sources: tuple[Tensor, ...]  # copies of what the dense weight was made from
@@ -64,7 +67,7 @@ class DenseWeightModule(nn.Module):
 
     def _assemble_in_full_precision(self, sources: tuple[Tensor, ...]) -> Tensor:
         device = sources[0].device.type
-        autocast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
+        autocast = device in _AUTOCAST_DEVICES and torch.is_autocast_enabled(device)
         with torch.autocast(device, enabled=False) if autocast else contextlib.nullcontext():
             return self._assemble(*sources)
 
