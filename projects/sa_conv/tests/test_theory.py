@@ -157,7 +157,9 @@ def test_bias_variance_table():
 
 def test_bias_variance_is_reproducible():
     a, b, other = (theory.bias_variance_experiment(1.7, n_patches=(64,), trials=2, seed=s) for s in (0, 0, 1))
-    assert a.free == pytest.approx(b.free, rel=1e-12)  # the solver's last bits may depend on where memory lies
+    assert a.free == pytest.approx(
+        b.free, rel=1e-12
+    )  # the solver's last bits may depend on where memory lies
     assert a.symmetric == pytest.approx(b.symmetric, rel=1e-12)
     assert a.free != pytest.approx(other.free, rel=1e-3)
 
