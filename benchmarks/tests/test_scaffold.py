@@ -122,6 +122,7 @@ def test_its_tests_pass_it_is_formatted_and_its_claim_fails(workspace, toys):
         return subprocess.run([sys.executable, "-m", *arguments], check=False, **options)
 
     style = f"--config={Path(__file__).parents[2] / 'pyproject.toml'}"  # the house's own
+    (workspace / "shared/src/tenfold").mkdir(parents=True)  # ruff sorts by what it finds under `src` of that file
     for check in (["format", "--check"], ["check"]):
         done = python("ruff", *check, style, str(folder))
         assert done.returncode == 0, done.stdout + done.stderr
