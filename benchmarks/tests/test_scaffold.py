@@ -121,10 +121,10 @@ def test_its_tests_pass_it_is_formatted_and_its_claim_fails(workspace, toys):
     def python(*arguments):
         return subprocess.run([sys.executable, "-m", *arguments], check=False, **options)
 
-    style = f"--config={Path(__file__).parents[2] / 'pyproject.toml'}"  # the house's own
-    (workspace / "shared/src/tenfold").mkdir(parents=True)  # ruff sorts by what it finds under `src` of that file
+    house = Path(__file__).parents[2]
+    style = (f"--config={house / 'pyproject.toml'}", f"--config=src=['{house}/shared/src', '{source}']")
     for check in (["format", "--check"], ["check"]):
-        done = python("ruff", *check, style, str(folder))
+        done = python("ruff", *check, *style, str(folder))
         assert done.returncode == 0, done.stdout + done.stderr
     plain = ("-q", "-p", "no:cacheprovider", "-p", "no:xdist", "--doctest-modules", "--import-mode=importlib")
     tests = python("pytest", *plain, "-W", "error", "-o", "markers=slow", str(folder))
