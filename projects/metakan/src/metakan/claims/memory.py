@@ -154,7 +154,7 @@ def measure(sizes: Sizes, seed: int, device: torch.device, conv: tuple[Cost, Cos
         return cost(lambda: MetaKAN(sizes.widths, hidden=h, memory=memory, block_size=block))
 
     kan = cost(lambda: KAN(sizes.widths))
-    ours = {h: meta(h, "recompute") for h in dict.fromkeys((sizes.hidden, *sizes.table_hidden))}
+    ours = {h: meta(h, "recompute") for h in sorted({sizes.hidden, *sizes.table_hidden})}
     kept = {h: meta(h, "materialize") for h in ours}
     naive = {h: cost(lambda h=h: NaiveMetaKAN(sizes.widths, hidden=h)) for h in ours}  # type: ignore[misc]
     blocks = {b: meta(sizes.hidden, "recompute", b) for b in sizes.table_blocks if b is not None}
