@@ -122,7 +122,7 @@ def test_memory_of_metakan_against_kan():
 
 @pytest.mark.gpu
 def test_cuda_memory_of_metakan_against_kan():
-    """Page C3: [3072, 2048, 2048, 10], batch 64, h = 64, Adam: peak at most 0.45 of KAN's."""
+    """Claim C3: [3072, 2048, 2048, 10], batch 64, h = 64, Adam: peak at most 0.45 of KAN's."""
     widths, peaks = [3072, 2048, 2048, 10], {}
     for name in ("kan", "metakan"):
         model = (KAN(widths) if name == "kan" else opened(MetaKAN(widths, hidden=64))).cuda()

@@ -174,7 +174,7 @@ def test_cuda_peak_needs_cuda():
 
 @pytest.mark.gpu
 def test_cuda_peak_of_metakan_is_below_kan():
-    """Page C3 at gpu scale: at most 0.45 of KAN's peak at [3072, 2048, 2048, 10], batch 64, Adam."""
+    """Claim C3 at gpu scale: at most 0.45 of KAN's peak at [3072, 2048, 2048, 10], batch 64, Adam."""
     x = torch.rand(64, 3072, device="cuda") * 2 - 1
     peaks = {}
     for name, make in (("kan", KAN), ("metakan", lambda widths: MetaKAN(widths, hidden=64))):

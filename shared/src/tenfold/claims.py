@@ -162,7 +162,7 @@ def claim(
         id: short name, unique within the paper: "C1".
         title: the claim in one line.
         source: where the paper says it: "abstract; section 5", or "inferred" where the paper does not.
-        published: the paper's number, only where its page gives it; None is printed "not published".
+        published: the paper's number, only where a source gives it; None is printed "not published".
         scales: the scales at which the claim is defined.
         known_gaps: scale -> why the claim is known not to hold there. Such a claim is still measured and reported
             as failing, but does not make `tenfold reproduce` exit with an error.

@@ -1,7 +1,7 @@
 """What a model costs: parameters by formula and by count, optimiser state, bytes kept for the backward pass.
 
 With E edges and O outputs over all layers, q numbers an edge, prompts of d numbers, C meta-learners of h units
-(page section 3.5):
+(notes section 3.5):
 
     MLP E + O     KAN q E (+ O with node biases)     MetaKAN d E + C (h (d + 1) + q (h + 1)) (+ O)
 

@@ -1,4 +1,4 @@
-"""Convolutions whose kernel entries are edge functions, in one, two and three dimensions (page section 3.8).
+"""Convolutions whose kernel entries are edge functions, in one, two and three dimensions (notes section 3.8).
 
 An edge joins an output channel, an input channel and a kernel offset; it carries q numbers. Every input channel is
 expanded into its q features [basis | base], and one ordinary convolution over all features does the rest:

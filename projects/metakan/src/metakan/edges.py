@@ -1,4 +1,4 @@
-"""What linear layers made of edge functions share: y_j = sum_i phi_ij(x_i) + bias_j (page section 3.1).
+"""What linear layers made of edge functions share: y_j = sum_i phi_ij(x_i) + bias_j (notes section 3.1).
 
 The q numbers of an edge are ordered [coefficients of the basis functions | base weight]; wavelet edges carry
 [raw scale, translation, weight]. Whether they are parameters (`KANLinear`) or generated (`MetaKANLinear`) is up to

@@ -1,4 +1,4 @@
-"""Ordinary KANs from MetaKANs, pykan models from either, and MetaKANs fitted to a KAN (page sections 3.6 and 9).
+"""Ordinary KANs from MetaKANs, pykan models from either, and MetaKANs fitted to a KAN (notes sections 3.6 and 9).
 
 pykan is an optional extra and is imported by `to_pykan` only.
 """

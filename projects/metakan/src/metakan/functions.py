@@ -1,6 +1,6 @@
 """Target functions for regression: 18 formulas from Feynman's lectures, exp of a mean of sines, two demos.
 
-Boxes and formulas are those of the paper page §6 (the list of AI Feynman); points are uniform in the box. Where a
+Boxes and formulas are those of the notes §6 (the list of AI Feynman); points are uniform in the box. Where a
 formula is singular on an edge of its box (I.10.7 and I.15.3x at v = c = 1), non-finite points are drawn again.
 """
 

@@ -1,4 +1,4 @@
-"""Generated weights in a layer: recompute them in the backward pass, or keep them (page pitfall P1).
+"""Generated weights in a layer: recompute them in the backward pass, or keep them (pitfall P1).
 
 Autograd would keep the h hidden units of the meta-learner for every edge, more than the q weights, gradients and
 moments of the KAN they replace. Here a block of outputs is generated, used, forgotten, and generated again when

@@ -3,7 +3,7 @@
     y_j = sum_i w_ji . [B_1(x_i) ... B_m(x_i), base(x_i)] (+ bias_j)              KANLinear: w are parameters
                                                                 w_ji = M(z_ji)    MetaKANLinear: z are parameters
 
-(page sections 3.1, 3.2, 3.7). Generated weights would cost more memory than they save if autograd kept them and the
+(notes sections 3.1, 3.2, 3.7). Generated weights would cost more memory than they save if autograd kept them and the
 hidden units of the meta-learner (pitfall P1), so `memory="recompute"` generates them again in the backward pass.
 """
 

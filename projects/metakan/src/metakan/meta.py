@@ -1,4 +1,4 @@
-"""The meta-learner that turns prompts into edge weights, and how layers share it (page sections 3.2 and 3.3).
+"""The meta-learner that turns prompts into edge weights, and how layers share it (notes sections 3.2 and 3.3).
 
     M(z) = W2 act(W1 z + b1) + b2,     z in R^d  ->  w in R^q
 

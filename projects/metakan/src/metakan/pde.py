@@ -1,4 +1,4 @@
-"""Equations on the unit ball for physics-informed networks (paper page §5.4).
+"""Equations on the unit ball for physics-informed networks (notes §5.4).
 
 The boundary condition u = 0 on ‖x‖ = 1 is built into the ansatz û(x) = (1 − ‖x‖²) net(x), so that training only sees
 the residual of the equation inside:

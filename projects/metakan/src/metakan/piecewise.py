@@ -1,6 +1,6 @@
 """Exact generation by a ReLU meta-learner of one prompt number, without its hidden units.
 
-For d = 1 the map z -> W2 relu(w1 z + b1) + b2 is a continuous piecewise-linear curve (page section 3.6, S3): between
+For d = 1 the map z -> W2 relu(w1 z + b1) + b2 is a continuous piecewise-linear curve (notes section 3.6, S3): between
 the kinks -b1/w1 it is slope[s] z + offset[s] with tables of at most 2 h + 1 rows. So generating E edges takes one
 lookup of the segment and one multiply-add per number, for any h. Backward, with gradients g_e of the weights and
 

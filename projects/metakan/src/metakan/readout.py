@@ -1,4 +1,4 @@
-"""From a trained network to a formula: sparse training, pruning, and pykan's symbolic read-out (page §5.5).
+"""From a trained network to a formula: sparse training, pruning, and pykan's symbolic read-out (notes §5.5).
 
 A network trained with `sparsity_penalty` keeps few edges; `prune` removes the others; `read_formula` exports what is
 left to pykan, which names the univariate functions. pykan (extra `metakan[pykan]`) is imported by `read_formula` only.

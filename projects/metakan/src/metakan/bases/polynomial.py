@@ -1,4 +1,4 @@
-"""Legendre, Gram and Chebyshev polynomials by their three-term recurrences (page section 3.7).
+"""Legendre, Gram and Chebyshev polynomials by their three-term recurrences (notes section 3.7).
 
 Nothing is cached between calls: caches keyed by tensors keep activations alive (pitfall P8).
 """

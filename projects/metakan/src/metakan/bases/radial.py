@@ -1,4 +1,4 @@
-"""Gaussian radial basis functions on equidistant centres (FastKAN; page section 3.7)."""
+"""Gaussian radial basis functions on equidistant centres (FastKAN; notes section 3.7)."""
 
 import torch
 from jaxtyping import Float

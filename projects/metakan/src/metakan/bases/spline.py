@@ -1,4 +1,4 @@
-"""B-splines on uniform knots, through their local support (page section 3.1).
+"""B-splines on uniform knots, through their local support (notes section 3.1).
 
 On cell c of the extended grid, t_c <= x < t_{c+1}, only the bases B_{c-k} ... B_c are alive, and each is a polynomial
 of degree k in the cell coordinate t = (x - t_c) / h. So all values at x are one product

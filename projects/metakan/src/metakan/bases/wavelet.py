@@ -1,4 +1,4 @@
-"""Mother wavelets with a scale and a translation per edge (WavKAN; page section 3.7).
+"""Mother wavelets with a scale and a translation per edge (WavKAN; notes section 3.7).
 
 An edge carries three numbers (raw scale, translation, weight): phi(x) = weight * psi((x - translation) / scale),
 scale = softplus(raw + softplus^-1(1)). A raw value of zero is scale one, so weights near zero, which a meta-learner

@@ -1,4 +1,4 @@
-"""What the paper claims, each as a measurable check; C1–C9 of the paper page, section 8, C2 in two parts."""
+"""What the paper claims, each as a measurable check; C1–C9 of the notes, section 8, C2 in two parts."""
 
 from .accuracy import accuracy_at_a_ninth
 from .bases import any_basis

@@ -69,7 +69,7 @@ RECORDED: list[tuple[dict[str, Any], int]] = [
     (dense("kan", [6, 5, 5, 5, 1], bias=True), 781),
     (dense("metakan", [3, 5, 5, 5, 1], hidden=16, n_meta=1, bias=True), 271),
 ]
-"""Configurations and their counts in the paper, the authors' logs, or by the formula of §3.5 (paper page §4)."""
+"""Configurations and their counts in the paper, the authors' logs, or by the formula of §3.5 (notes §4)."""
 
 
 def random_configuration(source: random.Random) -> dict[str, Any]:

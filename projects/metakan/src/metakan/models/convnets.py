@@ -1,4 +1,4 @@
-"""Convolutional networks of the paper: four or eight 3x3 layers, global average pooling, linear head (page section 4)."""
+"""Convolutional networks of the paper: four or eight 3x3 layers, global average pooling, linear head (notes section 4)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""The six families of edge functions by name, with the surroundings the paper gives each (page sections 3.7, 3.8)."""
+"""The six families of edge functions by name, with the surroundings the paper gives each (notes sections 3.7, 3.8)."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -5,9 +5,9 @@ Three kinds of textures, three claims, and the case that fails:
     axis fixed in the data set     TL ≈ SA > B    when the network is equivariant up to its output
     axis drawn per image           SA > TL ≈ B    with the paper's plain output layer
     no axis                        all equal
-    axis per image, equivariant output: SA did not adapt in the page's runs (case 4 of section 7)
+    axis per image, equivariant output: SA did not adapt in the notes' runs (case 4 of section 7)
 
-Thresholds are those of the paper page, section 8, fixed before the first run. All models of a claim see the same batches and
+Thresholds are those of the notes, section 8, fixed before the first run. All models of a claim see the same batches and
 choose their learning rate from the same candidates by the same short trials.
 """
 
@@ -66,7 +66,7 @@ def sample_level(scale: Scale, seed: int) -> Measurement:
     """SA − TL ≥ 0.35 dB with the plain output layer, because w follows the axis of the image.
 
     Also required: some component of w has a multiple correlation of at least 0.6 with (cos 2a, sin 2a), and with the head
-    of the hypernetwork frozen at zero the gain vanishes (|SA frozen − TL| ≤ 0.08 dB, the page's "all equal"). The CNN with
+    of the hypernetwork frozen at zero the gain vanishes (|SA frozen − TL| ≤ 0.08 dB, the notes' "all equal"). The CNN with
     as many parameters as SA and hypernetwork together, and the CNN with as many channels, are reported.
     """
     size = SIZES[scale]
@@ -134,14 +134,14 @@ def isotropic(scale: Scale, seed: int) -> Measurement:
 
 @claim(
     "K1d",
-    "An axis per image with an equivariant output layer (the page's failure case)",
-    source="paper page, section 7, case 4",
+    "An axis per image with an equivariant output layer (the notes' failure case)",
+    source="notes, section 7, case 4",
     scales=("cpu", "gpu", "paper"),
 )
 def sample_level_equivariant(scale: Scale, seed: int) -> Measurement:
     """SA − TL ≥ 0.35 dB where nothing but the hypernetwork can break the symmetry.
 
-    In the page's run w had stayed constant after 600 steps. This is no gate of the page; it is measured and shown as it
+    In the notes' run w had stayed constant after 600 steps. This is no gate of the notes; it is measured and shown as it
     comes out, with the threshold of K1b.
     """
     size = SIZES[scale]

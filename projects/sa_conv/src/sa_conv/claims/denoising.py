@@ -38,7 +38,7 @@ SIZES = {
 }
 
 PUBLISHED = {"Set5": 32.020, "Set14": 30.051, "BSD100": 29.671, "Urban100": 31.059}
-"""TL-Conv, from its authors' training logs; SA-Conv's table is not published as far as the page knows."""
+"""TL-Conv, from its authors' training logs; SA-Conv's table is not published as far as we know."""
 
 
 @claim(
@@ -52,11 +52,11 @@ def denoise_photographs(scale: Scale, seed: int) -> Measurement:
 
     Colour needs at least three fields: all orientations of a field answer alike to a flat colour, so two fields see two
     colours. A first run with two fields gave B 26.35, TL 26.88, SA 27.77, CNN 27.63 dB for that reason (two is within the
-    page's range of 2–4, which allows grey images), and all took the largest rate of 2.5e-3 … 1e-2.
+    notes' range of 2–4, which allows grey images), and all took the largest rate of 2.5e-3 … 1e-2.
 
     smoke: the machinery runs; every model is better than the noisy image after 30 steps.
     cpu: on BSD100 (every 4th image), B ≥ CNN with equal parameters + 0.1 dB, and SA ≥ TL − 0.03 dB.
-    gpu: TL ≥ B − 0.05 and SA ≥ TL − 0.05 dB on BSD100 (the page's "within noise"), SA ≥ 31.0 dB on Set5, ≥ 28.9 on BSD100.
+    gpu: TL ≥ B − 0.05 and SA ≥ TL − 0.05 dB on BSD100 (the notes' "within noise"), SA ≥ 31.0 dB on Set5, ≥ 28.9 on BSD100.
     paper: TL within 0.05 dB of its published numbers, SA ≥ TL on BSD100, on DIV2K by the paper's schedule.
     """
     if scale is Scale.PAPER:

@@ -16,7 +16,7 @@ VARIANTS = {"CNN": "cnn", "F-Conv": "fconv", "B-Conv": "bconv", "TL-Conv": "tlco
 
 
 def texture_network(name: str, tail: Tail, size: Size, channels: int | None = None) -> EDSR:
-    """An EDSR for single-channel textures without a range; the CNN has 5×5 kernels, as the page's runs."""
+    """An EDSR for single-channel textures without a range; the CNN has 5×5 kernels, as the notes' runs."""
     if name == "CNN":
         width = 8 * size.fields if channels is None else channels
         return EDSR(

@@ -38,7 +38,7 @@ SIZES = {
 }
 
 PUBLISHED = {"Set5": 38.128, "Set14": 33.803, "BSD100": 32.275, "Urban100": 32.554}
-"""EDSR TL-Conv, from its authors' training logs; SA-Conv's table is not published as far as the page knows."""
+"""EDSR TL-Conv, from its authors' training logs; SA-Conv's table is not published as far as we know."""
 
 
 @claim(

@@ -19,7 +19,7 @@ RATIO = 2.5
 BATCH_SIZE = 16
 BORDER = 4
 RATES = (5e-3, 1e-2, 2e-2)
-"""Candidates for every model. The page's runs used 5e-3 for all; a first run with 2.5e-3 … 1e-2 took 1e-2 everywhere."""
+"""Candidates for every model. The notes' runs used 5e-3 for all; a first run with 2.5e-3 … 1e-2 took 1e-2 everywhere."""
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Check:
     source="theorems 3.3, 3.6, lemma 4.1; section 4; supplement SM3, SM7",
 )
 def theory_holds(scale: Scale, seed: int) -> Measurement:
-    """All checks of the page hold:
+    """All checks of the notes hold:
 
     (i) Theorem 3.3: error ≤ 2ε/μ on four anisotropies of Tikhonov restoration; the error is 0 to 1e-20 at λx = λy, and
     error/ε stays bounded. (ii) The equivariance error falls by ≥ 3.9 per halving of the mesh, for rotations and for a

@@ -56,7 +56,7 @@ def loss_free(scale: Scale, seed: int) -> Measurement:
 @claim(
     "C1",
     "Control: SA gains more than TL trained as much longer",
-    source="paper page, section 8: the control that the paper's protocol lacks",
+    source="notes, section 8: the control that the paper's protocol lacks",
     scales=("cpu", "gpu", "paper"),
 )
 def continued(scale: Scale, seed: int) -> Measurement:
