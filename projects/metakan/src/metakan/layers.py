@@ -110,7 +110,8 @@ class MetaKANLinear(EdgeLinear):
         prompt_dim: d, numbers per edge. Row j * in_features + i of `prompts` belongs to the edge from i to j.
         prompt_init: see `prompt_init_`.
         memory: "recompute" keeps neither generated weights nor hidden units for the backward pass and generates them
-            again, in blocks of outputs; "materialize" generates once a step and keeps the weights; "auto" recomputes
+            again, in blocks of outputs; "materialize" generates once a step and keeps the
+            weights where a gradient of the input needs them; "auto" recomputes
             where a layer's generated weights outnumber four million and materialises otherwise.
             Where second derivatives are wanted (PINNs), "materialize" is the faster one: recomputing falls back to
             the plain meta-learner there.
