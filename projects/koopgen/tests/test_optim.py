@@ -1,0 +1,96 @@
+"""Three groups of parameters and their one-cycle schedules."""
+
+import pytest
+import torch
+from torch import nn
+
+from koopgen.optim import CYCLES, Cycle, Rates, make_adamw, make_schedule, one_cycle, parameter_groups
+
+
+class Bases(nn.Linear):
+    parameter_group = "bases"
+
+
+class Gate(nn.Module):
+    parameter_group = "gate"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3))
+
+
+class Network(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder, self.bases, self.gate = nn.Linear(2, 2), Bases(2, 2), Gate()
+        self.frozen = nn.Parameter(torch.zeros(2), requires_grad=False)
+
+
+def test_every_trainable_parameter_is_in_one_group() -> None:
+    model = Network()
+    groups = {group["name"]: group for group in parameter_groups(model, Rates(1e-2, 2e-2, 5e-3))}
+    assert {name: group["lr"] for name, group in groups.items()} == {
+        "main": 1e-2,
+        "bases": 2e-2,
+        "gate": 5e-3,
+    }
+    assert {name: group["weight_decay"] for name, group in groups.items()} == {
+        "main": 1e-5,
+        "bases": 0,
+        "gate": 0,
+    }
+    assert [len(groups[name]["params"]) for name in ("main", "bases", "gate")] == [2, 2, 4]
+    grouped = {id(p) for group in groups.values() for p in group["params"]}
+    assert grouped == {id(p) for p in model.parameters() if p.requires_grad}
+
+
+def test_empty_groups_are_left_out() -> None:
+    assert [group["name"] for group in parameter_groups(nn.Linear(2, 2), Rates())] == ["main"]
+
+
+def test_an_unknown_group_is_named() -> None:
+    class Lost(nn.Linear):
+        parameter_group = "else"
+
+    with pytest.raises(ValueError, match="Lost.parameter_group is 'else'; known: main, bases, gate"):
+        parameter_groups(Lost(1, 1), Rates())
+
+
+@pytest.mark.parametrize("name", sorted(CYCLES))
+def test_a_cycle_starts_peaks_and_ends_where_the_recipe_says(name: str) -> None:
+    factor = one_cycle(200, CYCLES[name])
+    assert factor(0) == pytest.approx(CYCLES[name].start)
+    assert factor(20) == pytest.approx(1)
+    assert factor(200) == pytest.approx(CYCLES[name].end)
+    assert factor(300) == pytest.approx(CYCLES[name].end)  # a step more than planned changes nothing
+    rising = [factor(s) for s in range(21)]
+    falling = [factor(s) for s in range(20, 201)]
+    assert rising == sorted(rising)
+    assert falling == sorted(falling, reverse=True)
+
+
+def test_the_groups_of_an_optimiser_follow_their_own_cycles() -> None:
+    optimizer = make_adamw(Network(), Rates(1e-2, 2e-2, 5e-3))
+    schedule = make_schedule(optimizer, 10)
+    start = [group["lr"] for group in optimizer.param_groups]
+    assert start == pytest.approx([1e-2 / 25, 2e-2 / 25, 5e-3 / 100])
+    for _ in range(10):
+        optimizer.step()
+        schedule.step()
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([1e-6, 2e-7, 5e-7])
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("name", ["main", "bases", "gate"])
+def test_bad_rates_are_named(name: str, value: float) -> None:
+    with pytest.raises(ValueError, match=f"learning rate {name} must be positive and finite, got {value}"):
+        Rates(**{name: value})
+
+
+def test_bad_decay_steps_and_rise_are_named() -> None:
+    with pytest.raises(ValueError, match="decay must be at least 0 and finite, got -1"):
+        Rates(decay=-1)
+    with pytest.raises(ValueError, match="total_steps must be at least 1, got 0"):
+        one_cycle(0, Cycle(0.1, 0.1))
+    with pytest.raises(ValueError, match=r"rise must be at least 0 and below 1, got 1.0"):
+        one_cycle(10, Cycle(0.1, 0.1), 1.0)
