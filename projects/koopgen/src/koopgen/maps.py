@@ -38,9 +38,9 @@ class PlaneField:
 def vector_fields(
     name: str, fields: Sequence[PlaneField], axis_labels: tuple[str, str], title: str, alt: str
 ) -> Figure:
-    """Fields side by side: arrows of one length for the direction, colour for the size, one scale for all.
+    """Fields side by side, one scale for all: colour and length of an arrow are the size of the field there.
 
-    A field that is small against the others is pale, whatever its direction.
+    Arrows have a least length, so that the direction of a small field can be seen; its colour is pale.
     """
     sizes = [field.vectors.norm(dim=-1).numpy() for field in fields]
     top = float(np.quantile(np.concatenate(sizes), 0.98)) or 1.0
@@ -49,8 +49,9 @@ def vector_fields(
         grid = canvas.subplots(1, len(fields), sharex=True, sharey=True, squeeze=False)[0]
         for field, size, axes in zip(fields, sizes, grid):
             x, y = field.points.T.numpy()
-            u, v = (field.vectors.numpy() / np.maximum(size, 1e-12)[:, None]).T
-            arrows = axes.quiver(x, y, u, v, size, cmap="viridis_r", pivot="mid", scale=24, width=0.006)
+            length = np.clip(size / top, 0.35, 1.0) / np.maximum(size, 1e-12)
+            u, v = (field.vectors.numpy() * length[:, None]).T
+            arrows = axes.quiver(x, y, u, v, size, cmap="viridis_r", pivot="mid", scale=17, width=0.006)
             arrows.set_clim(0, top)
             axes.set_title(field.label)
             axes.set_xlabel(axis_labels[0])
