@@ -52,7 +52,7 @@ def test_an_unknown_group_is_named() -> None:
     class Lost(nn.Linear):
         parameter_group = "else"
 
-    with pytest.raises(ValueError, match="Lost.parameter_group is 'else'; known: main, bases, gate"):
+    with pytest.raises(ValueError, match=r"Lost\.parameter_group is 'else'; known: main, bases, gate"):
         parameter_groups(Lost(1, 1), Rates())
 
 
@@ -78,6 +78,23 @@ def test_the_groups_of_an_optimiser_follow_their_own_cycles() -> None:
         optimizer.step()
         schedule.step()
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([1e-6, 2e-7, 5e-7])
+
+
+def test_the_warm_up_moves_encoder_and_decoder_only_then_the_cycle_begins() -> None:
+    optimizer = make_adamw(Network(), Rates(1e-2, 2e-2, 5e-3))
+    schedule = make_schedule(optimizer, 15, pretrain_steps=5, pretrain_rate=3e-3)
+    seen = []
+    for _ in range(15):
+        seen.append([group["lr"] for group in optimizer.param_groups])
+        optimizer.step()
+        schedule.step()
+    assert seen[:5] == [pytest.approx([3e-3, 0, 0])] * 5
+    assert seen[5] == pytest.approx([1e-2 / 25, 2e-2 / 25, 5e-3 / 100])
+    assert seen[6] == pytest.approx([1e-2, 2e-2, 5e-3])
+    with pytest.raises(
+        ValueError, match="pretrain_steps must be at least 0 and below total_steps = 5, got 5"
+    ):
+        make_schedule(optimizer, 5, pretrain_steps=5)
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])

@@ -130,8 +130,28 @@ def make_adamw(model: nn.Module, rates: Rates) -> torch.optim.AdamW:
     return torch.optim.AdamW(parameter_groups(model, rates))
 
 
-def make_schedule(optimizer: torch.optim.Optimizer, total_steps: int) -> LambdaLR:
-    """One cycle a group, by its name; to be stepped after every step of the optimiser."""
-    return LambdaLR(
-        optimizer, [one_cycle(total_steps, CYCLES[group["name"]]) for group in optimizer.param_groups]
-    )
+def make_schedule(
+    optimizer: torch.optim.Optimizer, total_steps: int, pretrain_steps: int = 0, pretrain_rate: float = 1e-3
+) -> LambdaLR:
+    """Constant rates while encoder and decoder are warmed up, then one cycle a group; stepped after every step.
+
+    Args:
+        optimizer: made by `make_adamw`: its groups have names and start at their peak rates.
+        total_steps: all steps, those of the warm-up included.
+        pretrain_steps: steps of the warm-up (§5): the group "main" has `pretrain_rate`, the other groups rest.
+        pretrain_rate: learning rate of the warm-up.
+
+    Raises:
+        ValueError: if the warm-up leaves no step for training.
+    """
+    if not 0 <= pretrain_steps < total_steps:
+        raise ValueError(
+            f"pretrain_steps must be at least 0 and below total_steps = {total_steps}, got {pretrain_steps}"
+        )
+
+    def factor_of(group: dict[str, Any]) -> Callable[[int], float]:
+        cycle = one_cycle(total_steps - pretrain_steps, CYCLES[group["name"]])
+        constant = pretrain_rate / group.get("initial_lr", group["lr"]) if group["name"] == "main" else 0.0
+        return lambda step: constant if step < pretrain_steps else cycle(step - pretrain_steps)
+
+    return LambdaLR(optimizer, [factor_of(group) for group in optimizer.param_groups])
