@@ -8,6 +8,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from jaxtyping import Float
@@ -96,7 +97,12 @@ def _draw(axes: Axes, curves: Mapping[str, Curve], log: bool = True, marker: str
     for label, (abscissae, ordinates) in curves.items():
         order = seen[family(label)] = seen.get(family(label), -1) + 1
         shown = [y if math.isfinite(y) and (y > 0 or not log) else math.nan for y in ordinates]
-        style = {"color": colour(label), "ls": dashes[order % len(dashes)], "lw": 2.3, "marker": marker}
+        style: dict[str, Any] = {
+            "color": colour(label),
+            "ls": dashes[order % len(dashes)],
+            "lw": 2.3,
+            "marker": marker,
+        }
         axes.plot(abscissae, shown, label=label, **style)
     if log:
         axes.set_yscale("log")
