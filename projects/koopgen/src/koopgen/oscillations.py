@@ -1,51 +1,12 @@
-"""Known answers for oscillators: energy, the pendulum's frequency law, frequency and decay rate of trajectories.
+"""How trajectories that swing are read: their frequency, and the rate at which their amplitude decays.
 
-The pendulum θ̈ = −sin θ swings with an angular frequency that depends on its energy (P10 of the notes, section 3.9),
-
-    ω(E) = π / (2 K(k)),   k² = (E + 1)/2,   E = ½θ̇² − cos θ,
-
-K the complete elliptic integral of the first kind. Damped by −γθ̇, its energy above rest decays like exp(−γt) for small
-amplitudes, hence its amplitude with the rate −γ/2.
+The answers to compare with are known: the pendulum's frequency law (P10, `systems.pendulum.frequency`), and −γ/2 for the
+amplitude of a small swing damped by −γθ̇.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-
-def pendulum_energy(x: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch"]:
-    """E = ½θ̇² − cos θ of states (θ, θ̇): −1 at rest, 1 on the separatrix.
-
-    Raises:
-        ValueError: if the last axis does not hold two values.
-    """
-    if x.shape[-1] != 2:
-        raise ValueError(f"x must end in (angle, velocity), got {x.shape[-1]} values")
-    return 0.5 * x[..., 1] ** 2 - x[..., 0].cos()
-
-
-def pendulum_frequency(energy: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """The exact angular frequency ω(E) = π / (2 K(k)), in radians per unit of time.
-
-    Args:
-        energy: −1 ≤ E < 1; at 1 the period is infinite.
-
-    Raises:
-        ValueError: for energies outside, where the pendulum does not swing.
-
-    Example:
-        >>> pendulum_frequency(torch.tensor([-1.0, 0.8], dtype=torch.float64))
-        tensor([1.0000, 0.6093], dtype=torch.float64)
-    """
-    from scipy.special import ellipk
-
-    if not bool(((energy >= -1) & (energy < 1)).all()):
-        raise ValueError(
-            f"energy must lie in [-1, 1) for the pendulum to swing, got values from {float(energy.min()):g} "
-            f"to {float(energy.max()):g}"
-        )
-    modulus = (energy.detach().double().cpu() + 1) / 2
-    return (torch.pi / 2 / torch.as_tensor(ellipk(modulus.numpy()))).to(energy)
 
 
 def swing_frequency(signal: Float[Tensor, "batch n"], dt: float) -> Float[Tensor, "batch"]:
