@@ -40,7 +40,7 @@ def test_every_data_set_is_described(name: str):
     entry = data.DATASETS[name]
     assert entry.name == name
     assert all((entry.title, entry.description, entry.licence, entry.source, entry.tree))
-    assert entry.bundled == (not entry.files)
+    assert bool(entry.files) + entry.bundled + bool(entry.loader) == 1
     for file in entry.files:
         algorithm, digest = file.checksum.split(":")
         assert len(digest) == len(hashlib.new(algorithm, usedforsecurity=False).hexdigest())
@@ -77,6 +77,22 @@ def test_status_follows_the_files(tmp_path: Path):
     assert data.status("mnist", tmp_path).state == "present"
     (tmp_path / "cifar10.zip").touch()
     assert data.status("cifar10", tmp_path).found == (tmp_path / "cifar10.zip",)
+
+
+def test_sets_fetched_by_hand_are_found_by_their_loaders(tmp_path: Path):
+    assert data.status("set12", tmp_path).state == "missing"
+    with pytest.raises(
+        data.DataNotFoundError, match=r"(?s)Set12 cannot be downloaded.*github.*denoise/Set12"
+    ):
+        data.fetch("set12", tmp_path)
+    folder = tmp_path / "denoise" / "Set12"
+    folder.mkdir(parents=True)
+    for number in range(11):
+        (folder / f"{number:02d}.png").touch()
+    assert data.status("set12", tmp_path).state == "partial"
+    (folder / "11.png").touch()
+    assert data.status("set12", tmp_path).state == "present"
+    assert data.fetch("set12", tmp_path) == []
 
 
 @pytest.fixture

@@ -204,7 +204,7 @@ def fetch_data(
     name: Annotated[list[str], typer.Argument(help="Names of data sets, see `tenfold data list`.")],
 ) -> None:
     """Download public data sets into the data folder and verify their checksums."""
-    from tenfold.data import DATASETS, fetch
+    from tenfold.data import DATASETS, fetch, status
     from tenfold_benchmarks.discovery import unknown
 
     for item in name:
@@ -215,3 +215,5 @@ def fetch_data(
             typer.echo(f"{item}: {path}")
         if DATASETS[item].bundled:
             typer.echo(f"{item}: {DATASETS[item].source}")
+        if DATASETS[item].loader:
+            typer.echo(f"{item}: {status(item).state}; it is fetched by hand from {DATASETS[item].source}")

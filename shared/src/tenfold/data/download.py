@@ -6,9 +6,10 @@ from typing import Literal
 
 from .archives import extract_archive
 from .cifar import cifar10_candidates
+from .location import DataNotFoundError
 from .location import root as data_root
 from .mnist import idx_candidates
-from .registry import RemoteFile, known
+from .registry import Dataset, RemoteFile, known
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ def status(name: str, root: str | Path | None = None) -> Status:
     if data.bundled:
         return Status("bundled")
     folder = data_root() if root is None else Path(root)
+    if data.loader:
+        return _status_of_images(data, folder)
     found, missing = [], []
     for remote in data.files:
         candidates = (
@@ -60,6 +63,20 @@ def status(name: str, root: str | Path | None = None) -> Status:
     return Status(state, tuple(found), tuple(missing))
 
 
+def _status_of_images(data: Dataset, folder: Path) -> Status:
+    """What the loader itself finds: all, a portion (wrong number), or nothing."""
+    from tenfold import restoration
+
+    loader = getattr(restoration, data.loader)
+    try:
+        loader(*data.arguments, root=folder)
+    except DataNotFoundError:
+        return Status("missing", missing=tuple(data.tree.splitlines()))
+    except ValueError:
+        return Status("partial")
+    return Status("present")
+
+
 def fetch(name: str, root: str | Path | None = None, *, progress: bool = False) -> list[Path]:
     """Download a public data set into the data folder and verify it. What is already there is kept.
 
@@ -73,11 +90,17 @@ def fetch(name: str, root: str | Path | None = None, *, progress: bool = False) 
 
     Raises:
         ValueError: unknown name; a downloaded file, or one that is already there, has another checksum.
+        DataNotFoundError: the set has to be fetched by hand and is not there; the message says from where.
         ConnectionError: if no mirror could be reached; the reason of each is given.
         ModuleNotFoundError: if pooch is not installed (it comes with the extra `train`).
     """
     data = known(name)
     folder = data_root() if root is None else Path(root)
+    if data.loader and _status_of_images(data, folder).state == "missing":
+        raise DataNotFoundError(
+            f"{data.title} cannot be downloaded automatically. Fetch it from\n  {data.source}\n"
+            f"and put it in {folder} as\n" + "\n".join(f"  {line}" for line in data.tree.splitlines())
+        )
     return [_fetch_file(remote, folder, progress) for remote in data.files]
 
 

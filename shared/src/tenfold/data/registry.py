@@ -24,7 +24,14 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: `files` is empty where it cannot be fetched automatically, or need not be (`bundled`)."""
+    """A data set.
+
+    Args:
+        files: what `tenfold data fetch` downloads; empty where nobody serves files with a known checksum, and for sets
+            that are part of a library (`bundled`).
+        loader: for sets that are fetched by hand, the function of `tenfold.restoration` that finds them, and
+        arguments: those it is called with.
+    """
 
     name: str
     title: str
@@ -34,6 +41,8 @@ class Dataset:
     tree: str
     files: tuple[RemoteFile, ...] = ()
     bundled: bool = False
+    loader: str = ""
+    arguments: tuple[object, ...] = ()
 
 
 _IDX_NAMES = (
@@ -155,7 +164,94 @@ _ALL = (
     ),
 )
 
-DATASETS: Mapping[str, Dataset] = MappingProxyType({data.name: data for data in _ALL})
+_RESEARCH = "for research; none stated"
+_BENCHMARK = "https://cv.snu.ac.kr/research/EDSR/benchmark.tar (unpack in the data folder)"
+
+
+def _benchmark(name: str, description: str, scale: int = 2, alternative: str = "") -> Dataset:
+    tree = f"benchmark/{name}/HR/*.png\nbenchmark/{name}/LR_bicubic/X{scale}/*x{scale}.png (optional)"
+    return Dataset(
+        name=name.lower(),
+        title=name,
+        description=description,
+        licence=_RESEARCH,
+        source=_BENCHMARK,
+        tree=f"{tree}\n(or {alternative or f'sr/{name}/x{scale}/HR/*.png'})",
+        loader="benchmark",
+        arguments=(name, scale),
+    )
+
+
+_RESTORATION = (
+    Dataset(
+        name="bsds500",
+        title="BSDS500",
+        description="photographs, 481×321 RGB, 200 train + 100 val + 200 test; val is the benchmark B100",
+        licence="non-commercial research and education (UC Berkeley)",
+        source="https://www2.eecs.berkeley.edu/Research/Projects/CS/vision/grouping/resources.html",
+        tree="BSR/BSDS500/data/images/{train,val,test}/*.jpg\n(or bsds500/{train,val,test}/*.jpg)",
+        loader="bsds500",
+        arguments=(("train", "val", "test"),),
+    ),
+    Dataset(
+        name="div2k",
+        title="DIV2K",
+        description="photographs of 2K resolution, 800 train + 100 validation",
+        licence="academic research",
+        source="https://data.vision.ee.ethz.ch/cvl/DIV2K/",
+        tree=(
+            "DIV2K/DIV2K_train_HR/0001.png … 0800.png\nDIV2K/DIV2K_valid_HR/0801.png … 0900.png\n"
+            "DIV2K/DIV2K_train_LR_bicubic/X2/0001x2.png … (optional)"
+        ),
+        loader="div2k",
+        arguments=(1, 900),
+    ),
+    Dataset(
+        name="t91",
+        title="T91",
+        description="91 small photographs, the classic training set of super-resolution",
+        licence=_RESEARCH,
+        source="Yang et al. 2010; distributed with SRCNN implementations",
+        tree="sr/T91/*.png\n(or T91/*.png)",
+        loader="t91",
+    ),
+    _benchmark("Set5", "5 photographs, super-resolution"),
+    _benchmark("Set14", "14 photographs, super-resolution"),
+    _benchmark("B100", "100 photographs, super-resolution", 2, "the val split of bsds500"),
+    _benchmark("Urban100", "100 photographs of buildings, super-resolution", 4),
+    Dataset(
+        name="bsd68",
+        title="BSD68",
+        description="68 grey photographs, denoising; all of them are in BSDS500 val",
+        licence="non-commercial research and education (UC Berkeley)",
+        source="https://github.com/cszn/DnCNN (testsets)",
+        tree="denoise/BSD68/*.png",
+        loader="denoising_benchmark",
+        arguments=("BSD68",),
+    ),
+    Dataset(
+        name="set12",
+        title="Set12",
+        description="12 grey photographs, denoising",
+        licence=_RESEARCH,
+        source="https://github.com/cszn/DnCNN (testsets)",
+        tree="denoise/Set12/*.png",
+        loader="denoising_benchmark",
+        arguments=("Set12",),
+    ),
+    Dataset(
+        name="rain100l",
+        title="Rain100L",
+        description="photographs with synthetic rain, 200 train + 100 test pairs",
+        licence=_RESEARCH,
+        source="https://github.com/hongwang01/RCDNet (links to the data)",
+        tree="rain100l/{train,test}/{rain,norain}/norain-N.png",
+        loader="rain100l",
+        arguments=("train",),
+    ),
+)
+
+DATASETS: Mapping[str, Dataset] = MappingProxyType({data.name: data for data in _ALL + _RESTORATION})
 """Every known data set by name."""
 
 

@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 
 from tenfold import restoration
 from tenfold.restoration import ImagePair
+from tenfold.runs import RunError
 
 from .degradations import as_it_is, fresh_noise, noisy, rainy
 from .pairs import Augmentation, Degrade, PairedImages, PatchDegrade, PatchSampler, RandomPatches
@@ -119,16 +120,19 @@ class RestorationDataModule(lightning.LightningDataModule):
         """Find and check the files; images are decoded on first use.
 
         Raises:
-            ValueError: if a training image is in a test set; the files are named.
+            RunError: (a ValueError) if a training image is in a test set; the files are named.
             DataNotFoundError: if a set is missing.
         """
         if self.train is not None:
             return
         train, val = self.source_items()
         tests = {name: self.test_items(name) for name in self.test_names}
-        restoration.require_disjoint(
-            _files(train + val), [f for items in tests.values() for f in _files(items)]
-        )
+        try:
+            restoration.require_disjoint(
+                _files(train + val), [f for items in tests.values() for f in _files(items)]
+            )
+        except ValueError as error:
+            raise RunError(str(error)) from error  # a line to the user, not a traceback
         images = self._images(train, "train")
         self.train = RandomPatches(
             images, self.patch_size, augment=self.augment, degrade=self.degrade_patch(), seed=self.seed
