@@ -71,7 +71,9 @@ def _norm(x: Window, order: int, dims: Dims, boundary: Boundary) -> Float[Tensor
         line = x[:, :1] + rise * (x[:, -1:] - x[:, :1])
         x = x - line
     elif boundary == "even":
-        x = torch.cat([x, x.flip(1)], 1) / math.sqrt(2)  # twice as long: half the energy each, modes counted in halves
+        x = torch.cat([x, x.flip(1)], 1) / math.sqrt(
+            2
+        )  # twice as long: half the energy each, modes counted in halves
     period = x.shape[1] / (2 if boundary == "even" else 1)
     weight = _weight(x.shape[1], period, x.shape[2], order, dims, x.dtype, x.device)
     modes = torch.fft.rfft(x, dim=1, norm="ortho")
@@ -85,7 +87,13 @@ def _norm(x: Window, order: int, dims: Dims, boundary: Boundary) -> Float[Tensor
 
 @lru_cache(maxsize=64)
 def _weight(
-    samples: int, period: float, channels: int, order: int, dims: Dims, dtype: torch.dtype, device: torch.device
+    samples: int,
+    period: float,
+    channels: int,
+    order: int,
+    dims: Dims,
+    dtype: torch.dtype,
+    device: torch.device,
 ) -> Float[Tensor, "modes channels_or_1 1"]:
     """w of each mode of a half spectrum, √2 larger where the mode stands for its mirror image too."""
     # fftfreq · T gives whole mode numbers for odd T as well (§10.7d)
@@ -168,10 +176,14 @@ class KoopGenLoss(nn.Module):
             raise ValueError(f"order must be 0, 1 or 2, got {order}")
         if w_lin > w_pred:
             warnings.warn(
-                f"w_lin = {w_lin} is above w_pred = {w_pred}: a constant latent state lowers the loss", stacklevel=2
+                f"w_lin = {w_lin} is above w_pred = {w_pred}: a constant latent state lowers the loss",
+                stacklevel=2,
             )
         if kind == "space-time" and not gridded:
-            warnings.warn("kind='space-time' takes the channels for neighbours on a grid, which they are not", stacklevel=2)
+            warnings.warn(
+                "kind='space-time' takes the channels for neighbours on a grid, which they are not",
+                stacklevel=2,
+            )
         self.w_pred, self.w_lin, self.w_rec = w_pred, w_lin, w_rec
         self.order, self.kind, self.boundary = order, kind, boundary
 

@@ -34,10 +34,14 @@ def nrmse_curve(prediction: Batch, target: Batch, std: Float[Tensor, "n_x"]) -> 
         ValueError: if a standard deviation is not positive, or their number is not that of the channels.
     """
     if std.shape != prediction.shape[2:]:
-        raise ValueError(f"std has shape {tuple(std.shape)}, the forecast has {prediction.shape[-1]} channels")
+        raise ValueError(
+            f"std has shape {tuple(std.shape)}, the forecast has {prediction.shape[-1]} channels"
+        )
     if not (std > 0).all():
         raise ValueError(f"std must be positive in every channel, got {std.tolist()}")
-    return (_squared_error(prediction, target) / std.double().square()).mean((0, 2)).sqrt().to(prediction.dtype)
+    return (
+        (_squared_error(prediction, target) / std.double().square()).mean((0, 2)).sqrt().to(prediction.dtype)
+    )
 
 
 @dataclass(frozen=True)
@@ -120,7 +124,9 @@ def valid_prediction_time(
     return ValidTime(first.double() * dt, samples * dt, lyapunov)
 
 
-def divergence_rate(prediction: Batch, sigma: float, mean: Float[Tensor, "n_x"] | float = 0.0, limit: float = 10.0) -> float:
+def divergence_rate(
+    prediction: Batch, sigma: float, mean: Float[Tensor, "n_x"] | float = 0.0, limit: float = 10.0
+) -> float:
     """Share of the forecasts that are not finite, or leave the mean by more than `limit`·σ in some channel.
 
     >>> divergence_rate(torch.tensor([[[1.0]], [[float("nan")]], [[11.0]], [[-9.0]]]), sigma=1.0)
@@ -179,8 +185,12 @@ class Spectrum:
 
         Densities below `floor` times the largest of the truth count as this floor: round-off is no signal.
         """
-        if self.frequency.shape != truth.frequency.shape or not torch.allclose(self.frequency, truth.frequency):
-            raise ValueError("the spectra have different frequencies; compute them from windows of the same length")
+        if self.frequency.shape != truth.frequency.shape or not torch.allclose(
+            self.frequency, truth.frequency
+        ):
+            raise ValueError(
+                "the spectra have different frequencies; compute them from windows of the same length"
+            )
         least = floor * truth.density.max()
         ratio = (self.density.clamp_min(least) / truth.density.clamp_min(least)).log10()[1:]
         return float(ratio.square().mean().sqrt()) if ratio.isfinite().all() else float("inf")

@@ -141,9 +141,7 @@ class TrajectorySet:
         n_val, n_train = max(round(val * len(self)), 1), round(train * len(self))
         n_train = max(min(n_train, len(self) - n_val - 1), 1)
         bounds = (0, n_train, n_train + n_val, len(self))
-        first, second, third = (
-            self._part(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)
-        )
+        first, second, third = (self._part(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True))
         return first, second, third
 
     def windows(
@@ -250,13 +248,17 @@ def _flatten(x: ArrayLike | Sequence[ArrayLike]) -> tuple[Float[Tensor, "total n
             if piece.ndim != 2:
                 raise ValueError(f"trajectory {i} has shape {tuple(piece.shape)}; give (samples, channels)")
             if piece.shape[1] != pieces[0].shape[1]:
-                raise ValueError(f"trajectory {i} has {piece.shape[1]} channels, trajectory 0 {pieces[0].shape[1]}")
+                raise ValueError(
+                    f"trajectory {i} has {piece.shape[1]} channels, trajectory 0 {pieces[0].shape[1]}"
+                )
         lengths = torch.tensor([len(piece) for piece in pieces], dtype=torch.int64)
         flat = torch.cat(pieces) if pieces else torch.zeros(0, 0)
     if not len(lengths):
         raise ValueError("x holds no trajectory")
     if int(lengths.min()) < 2:
-        raise ValueError(f"trajectory {int(lengths.argmin())} has {int(lengths.min())} samples; give at least 2")
+        raise ValueError(
+            f"trajectory {int(lengths.argmin())} has {int(lengths.min())} samples; give at least 2"
+        )
     if flat.shape[1] < 1:
         raise ValueError("x has no channels")
     finite = flat.isfinite().all(1)

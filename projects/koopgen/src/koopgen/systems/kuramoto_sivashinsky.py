@@ -164,7 +164,9 @@ def _scheme(length: float, points: int, h: float) -> Scheme:
     )
 
 
-def etdrk4_step(scheme: Scheme, v: Complex[np.ndarray, "... modes"], points: int) -> Complex[np.ndarray, "... modes"]:
+def etdrk4_step(
+    scheme: Scheme, v: Complex[np.ndarray, "... modes"], points: int
+) -> Complex[np.ndarray, "... modes"]:
     """One step of ETDRK4 on Fourier coefficients."""
 
     def nonlinear(v: Complex[np.ndarray, "... modes"]) -> Complex[np.ndarray, "... modes"]:

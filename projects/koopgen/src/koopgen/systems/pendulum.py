@@ -1,6 +1,6 @@
 """The nonlinear pendulum θ̈ = −sin θ: its frequency falls with its amplitude, a continuous spectrum (§6, P10).
 
-    E = ½ θ̇² − cos θ        ω(E) = π / (2 K(k)),  k² = (E + 1) / 2
+E = ½ θ̇² − cos θ        ω(E) = π / (2 K(k)),  k² = (E + 1) / 2
 """
 
 from dataclasses import dataclass

@@ -135,7 +135,9 @@ class System(ABC):
                 out[rows, k + 1] = x
             self._check_finite(x)
         self._check_samples(out)
-        return TrajectorySet(torch.from_numpy(out), self.dt, self.reference.lyapunov, self.description(n, steps, seed))
+        return TrajectorySet(
+            torch.from_numpy(out), self.dt, self.reference.lyapunov, self.description(n, steps, seed)
+        )
 
     def description(self, n: int, steps: int, seed: int) -> dict[str, Any]:
         """Everything a generated set depends on."""
