@@ -45,6 +45,26 @@ BICUBIC = {
     ("Set14", 3): (27.6336, None, 27.5430, 0.7736),
     ("Set14", 4): (26.0914, None, 26.0030, 0.7019),
 }
+BICUBIC_BSD100 = {
+    2: (29.5605, 28.1530, 29.5585, 0.8431),
+    3: (27.2097, 25.8030, 27.2079, 0.7384),
+    4: (25.9620, 24.5474, 25.9613, 0.6674),
+}
+# Pillow's bicubic both ways, `benchmark` on the sets and `div2k` on one image of DIV2K
+PILLOW = {
+    "Set5": {2: 33.6733, 3: 30.4032, 4: 28.4292, 6: 25.9300, 8: 24.3987},
+    "Set14": {2: 30.3247, 3: 27.6312, 4: 26.0906, 6: 24.3373, 8: 23.1867},
+    "0803": {
+        2: 40.0047,
+        3: 35.9333,
+        4: 33.5455,
+        6: 30.7023,
+        12: 26.6421,
+        18: 24.7113,
+        24: 23.4561,
+        30: 22.4755,
+    },
+}
 # RCAN's released Set5 images: mean PSNR-Y, mean SSIM, PSNR-Y of baby, bird, butterfly, head, woman
 RCAN = {
     2: (38.2742, 0.9614, (38.9800, 43.6399, 36.0588, 36.0752, 36.6170)),
@@ -184,17 +204,56 @@ def test_bicubic_numbers_of_benchmarks(name, scale):
 
 @pytest.mark.realdata
 @pytest.mark.slow
-def test_bicubic_numbers_of_bsd100():
+@pytest.mark.parametrize("scale", BICUBIC_BSD100)
+def test_bicubic_numbers_of_bsd100(scale):
     folder = Path(os.environ["TENFOLD_DATA"]) / "bsds500" / "val"
     rows = []
     for file in sorted(folder.glob("*.jpg")):
-        high = crop_to_multiple(load(file), 2)
-        p, t = as_images(imresize(imresize(high, 0.5), 2)), as_images(high)
+        high = crop_to_multiple(load(file), scale)
+        p, t = as_images(imresize(imresize(high, 1 / scale), scale)), as_images(high)
+        y = (255 * luma(t)).round() / 255
+        up = (imresize(imresize(255 * y, 1 / scale), scale) / 255).clamp(0, 1)
         rows.append(
-            [restoration_psnr(p, t, scale=2).item(), restoration_psnr(p, t, scale=2, protocol="div2k").item()]
+            [
+                restoration_psnr(p, t, scale=scale).item(),
+                restoration_psnr(p, t, scale=scale, protocol="div2k").item(),
+                restoration_psnr(up, y, scale=scale, protocol="classic").item(),
+                restoration_ssim(up, y, scale=scale, protocol="classic").item(),
+            ]
         )
     assert len(rows) == 100
-    np.testing.assert_allclose(np.mean(rows, 0), [29.5605, 28.1530], atol=2e-3)
+    *decibels, similarity = np.mean(rows, 0)
+    np.testing.assert_allclose(decibels, BICUBIC_BSD100[scale][:3], atol=2e-3)
+    assert similarity == pytest.approx(BICUBIC_BSD100[scale][3], abs=2e-4)
+
+
+def pillow_both_ways(file: Path, scale: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Result and original; the original is cropped as LIIF does where no low-resolution file is given."""
+    with Image.open(file) as image:
+        low_size = (image.width // scale, image.height // scale)
+        high = image.convert("RGB").crop((0, 0, low_size[0] * scale, low_size[1] * scale))
+    up = high.resize(low_size, Image.Resampling.BICUBIC).resize(high.size, Image.Resampling.BICUBIC)
+    return tuple(as_images(torch.from_numpy(np.array(i).transpose(2, 0, 1))) for i in (up, high))
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("scale", PILLOW["Set5"])
+@pytest.mark.parametrize("name", ["Set5", "Set14"])
+def test_bicubic_numbers_with_pillow(name, scale):
+    folder = Path(os.environ["TENFOLD_DATA"]) / "sr" / name / "x2" / "HR"
+    pairs = [pillow_both_ways(file, scale) for file in sorted(folder.glob("*.png"))]
+    assert len(pairs) == {"Set5": 5, "Set14": 14}[name]
+    decibels = [restoration_psnr(p, t, scale=scale).item() for p, t in pairs]
+    assert np.mean(decibels) == pytest.approx(PILLOW[name][scale], abs=2e-3)
+
+
+@pytest.mark.realdata
+@pytest.mark.slow
+@pytest.mark.parametrize("scale", PILLOW["0803"])
+def test_bicubic_numbers_of_one_image_of_div2k(scale):
+    p, t = pillow_both_ways(Path(os.environ["TENFOLD_DATA"]) / "sr" / "div2k_valid_0803.png", scale)
+    found = restoration_psnr(p, t, scale=scale, protocol="div2k").item()
+    assert found == pytest.approx(PILLOW["0803"][scale], abs=2e-3)
 
 
 @pytest.mark.realdata
