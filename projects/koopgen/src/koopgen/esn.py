@@ -9,6 +9,7 @@ history of states before its forecast begins. Say so beside every number.
 """
 
 import copy
+import importlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -220,8 +221,8 @@ def tune_echo_state(
     units: int = 300,
     spectral_radii: Sequence[float] = (0.1, 0.4, 0.9),
     leaks: Sequence[float] = (1.0,),
-    input_scalings: Sequence[float] = (0.1, 0.5),
-    ridges: Sequence[float] = (1e-9, 1e-7, 1e-5),
+    input_scalings: Sequence[float] = (0.3, 1.0),
+    ridges: Sequence[float] = (1e-9, 1e-7, 1e-5, 1e-3),
     washout: int = 20,
     threshold: float = 0.3,
     seed: int = 0,
@@ -265,9 +266,8 @@ def tune_echo_state(
 
 def _reservoirpy_nodes() -> ModuleType:
     try:
-        import reservoirpy.nodes
+        return importlib.import_module("reservoirpy.nodes")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "the echo-state network needs reservoirpy; install koopgen[esn]", name="reservoirpy"
         ) from error
-    return reservoirpy.nodes

@@ -8,6 +8,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, Self
 from zipfile import BadZipFile
@@ -141,7 +142,7 @@ class TrajectorySet:
         n_val, n_train = max(round(val * len(self)), 1), round(train * len(self))
         n_train = max(min(n_train, len(self) - n_val - 1), 1)
         bounds = (0, n_train, n_train + n_val, len(self))
-        first, second, third = (self._part(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True))
+        first, second, third = (self._part(a, b) for a, b in pairwise(bounds))
         return first, second, third
 
     def windows(

@@ -134,7 +134,6 @@ class System(ABC):
                 x = self.advance(x)
                 out[rows, k + 1] = x
             self._check_finite(x)
-        self._check_samples(out)
         return TrajectorySet(
             torch.from_numpy(out), self.dt, self.reference.lyapunov, self.description(n, steps, seed)
         )
@@ -155,9 +154,6 @@ class System(ABC):
             raise DivergedError(
                 f"{self.name} left the finite numbers; shorten the step of the integrator or check the start"
             )
-
-    def _check_samples(self, samples: Float[np.ndarray, "n samples n_x"]) -> None:
-        """Warn of samples a user should not trust; nothing to check in general."""
 
 
 @dataclass(frozen=True, kw_only=True)
