@@ -1,4 +1,4 @@
-"""KoopGen: Koopman generator networks for representing and predicting dynamical systems with continuous spectra: say in one sentence what the package offers.
+"""Koopman generator networks: latent models of dynamical systems whose generator is exactly skew plus self-adjoint.
 
 The public names are re-exported lazily; see `__init__.pyi`. Importing this package imports neither torch nor Lightning.
 """
