@@ -4,26 +4,23 @@ import pytest
 import torch
 from torch import nn
 
+from koopgen.baselines import MODELS
 from koopgen.optim import CYCLES, Cycle, Rates, make_adamw, make_schedule, one_cycle, parameter_groups
-
-
-class Bases(nn.Linear):
-    parameter_group = "bases"
-
-
-class Gate(nn.Module):
-    parameter_group = "gate"
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.inner = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3))
 
 
 class Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.encoder, self.bases, self.gate = nn.Linear(2, 2), Bases(2, 2), Gate()
+        self.encoder, self.bases = nn.Linear(2, 2), nn.Linear(2, 2)
+        self.gate = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 3))
         self.frozen = nn.Parameter(torch.zeros(2), requires_grad=False)
+
+    def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+        return {
+            "main": [*self.encoder.parameters(), self.frozen],
+            "bases": list(self.bases.parameters()),
+            "gate": list(self.gate.parameters()),
+        }
 
 
 def test_every_trainable_parameter_is_in_one_group() -> None:
@@ -50,10 +47,18 @@ def test_empty_groups_are_left_out() -> None:
 
 def test_an_unknown_group_is_named() -> None:
     class Lost(nn.Linear):
-        parameter_group = "else"
+        def parameter_groups(self) -> dict[str, list[nn.Parameter]]:
+            return {"else": list(self.parameters())}
 
-    with pytest.raises(ValueError, match=r"Lost\.parameter_group is 'else'; known: main, bases, gate"):
+    with pytest.raises(ValueError, match="Lost has the parameter group 'else'; known: main, bases, gate"):
         parameter_groups(Lost(1, 1), Rates())
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_every_model_of_the_package_puts_all_its_parameters_into_known_groups(name: str) -> None:
+    model = MODELS[name](2, 4, dt=0.1)
+    grouped = [id(p) for group in parameter_groups(model, Rates()) for p in group["params"]]
+    assert sorted(grouped) == sorted(id(p) for p in model.parameters() if p.requires_grad)
 
 
 @pytest.mark.parametrize("name", sorted(CYCLES))

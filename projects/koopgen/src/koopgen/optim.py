@@ -70,32 +70,22 @@ class Rates:
 def parameter_groups(model: nn.Module, rates: Rates) -> list[dict[str, Any]]:
     """The trainable parameters of `model` in the groups "main", "bases" and "gate"; empty groups are left out.
 
-    A module whose class has an attribute `parameter_group` puts all parameters below it into that group.
+    A model with a method `parameter_groups` says itself which are which (`LatentModel` has it); else all are "main".
     """
-    found: dict[str, list[nn.Parameter]] = {name: [] for name in CYCLES}
-    seen: set[int] = set()
-    for module in model.modules():
-        name = getattr(type(module), "parameter_group", None)
-        if name is None:
-            continue
-        if name not in found:
-            raise ValueError(
-                f"{type(module).__name__}.parameter_group is {name!r}; known: {', '.join(CYCLES)}"
-            )
-        fresh = [p for p in module.parameters() if id(p) not in seen and p.requires_grad]
-        seen.update(id(p) for p in fresh)
-        found[name].extend(fresh)
-    found["main"].extend(p for p in model.parameters() if id(p) not in seen and p.requires_grad)
-    return [
-        {
-            "params": found[name],
-            "lr": peak,
-            "weight_decay": rates.decay if name == "main" else 0.0,
-            "name": name,
-        }
-        for name, peak in rates.peaks.items()
-        if found[name]
-    ]
+    said = getattr(model, "parameter_groups", None)
+    found: dict[str, list[nn.Parameter]] = {"main": list(model.parameters())} if said is None else said()
+    unknown = sorted(set(found) - set(CYCLES))
+    if unknown:
+        raise ValueError(
+            f"{type(model).__name__} has the parameter group {unknown[0]!r}; known: {', '.join(CYCLES)}"
+        )
+    groups = []
+    for name, peak in rates.peaks.items():
+        trainable = [p for p in found.get(name, []) if p.requires_grad]
+        decay = rates.decay if name == "main" else 0.0
+        if trainable:
+            groups.append({"params": trainable, "lr": peak, "weight_decay": decay, "name": name})
+    return groups
 
 
 def one_cycle(total_steps: int, cycle: Cycle, rise: float = RISE) -> Callable[[int], float]:

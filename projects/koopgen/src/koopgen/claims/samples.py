@@ -41,7 +41,9 @@ def make_sets(name: str, sizes: Sizes, seed: int, sigma: float | None = None) ->
     return Sets(train.x, validation.x, test.x, system.dt, lyapunov, train.sigma if sigma is None else sigma)
 
 
-def true_curves(sets: Sets, channel: int, trajectory: int = 0) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
+def true_curves(
+    sets: Sets, channel: int, trajectory: int = 0
+) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
     """Times and one channel of one test trajectory, for a picture."""
     truth = sets.test[trajectory, :, channel].cpu()
     return sets.dt * torch.arange(len(truth)), truth

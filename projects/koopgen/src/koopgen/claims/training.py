@@ -18,8 +18,9 @@ from torch import Tensor, nn
 
 from tenfold.claims import Scale
 
-from ..baselines import LatentModel
+from ..latent import LatentModel
 from ..losses import KoopGenLoss
+from ..objective import reconstruction_loss, window_loss
 from ..optim import Rates, make_adamw, make_schedule
 
 RATES = (1e-3, 3e-3, 1e-2)
@@ -160,12 +161,11 @@ class Training:
 
 def pretrain(model: LatentModel, x: Float[Tensor, "n t c"], recipe: Recipe, seed: int) -> None:
     """Reconstruction only, of the first samples of the windows, at rate 1e-3 (§5, warm-up)."""
-    if recipe.pretrain_steps == 0:
+    parameters = [*model.encoder.parameters(), *model.decoder.parameters()]
+    if recipe.pretrain_steps == 0 or not parameters:
         return
     batches = Batches(x, 1, recipe.batch_size, seed)
-    optimizer = torch.optim.AdamW(
-        [*model.encoder.parameters(), *model.decoder.parameters()], lr=1e-3, weight_decay=recipe.decay
-    )
+    optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=recipe.decay)
     model.train()
     for _ in range(recipe.pretrain_steps):
         loss = reconstruction_loss(model, batches()[:, 0])
@@ -200,7 +200,7 @@ def _train(
     model.train()
     started = time.perf_counter()
     for step in range(steps):
-        terms = criterion(model, batches())
+        terms = window_loss(criterion, model, batches())
         if not torch.isfinite(terms.total):
             failure = f"the loss is not finite at step {step}"
             break
@@ -290,9 +290,3 @@ def contest(contender: Contender, sets: Sets, recipe: Recipe, seed: int, score: 
 
 def count_parameters(model: nn.Module) -> int:
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def reconstruction_loss(model: LatentModel, x: Float[Tensor, "b c"]) -> Float[Tensor, ""]:
-    """‖Ψ(Φ(x)) − x‖ / ‖x‖ over a batch, in normalised units."""
-    target = model.scaler.normalise(x)
-    return (model.decoder(model.encoder(target)) - target).norm() / target.norm()
