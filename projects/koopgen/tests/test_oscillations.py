@@ -7,9 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from koopgen.oscillations import envelope_rate, swing_frequency
+from koopgen.oscillations import envelope_rate, pendulum_energy, pendulum_frequency, swing_frequency
 from koopgen.systems import get_system
-from koopgen.systems.pendulum import energy, frequency
 
 
 def swing(angles: list[float], steps: int = 800, damping: float = 0.0) -> Tensor:
@@ -21,9 +20,23 @@ def swing(angles: list[float], steps: int = 800, damping: float = 0.0) -> Tensor
 def test_frequencies_of_true_swings_follow_the_elliptic_integral() -> None:
     x = swing([0.1, 1.0, 2.0, 3.0])
     measured = swing_frequency(x[..., 0], 0.05)
-    exact = torch.from_numpy(frequency(energy(x[:, 0].numpy())))
+    exact = pendulum_frequency(pendulum_energy(x[:, 0]))
     torch.testing.assert_close(measured, exact, rtol=2e-5, atol=0)
     assert exact[0] > 1.5 * exact[3]  # a test that a constant frequency fails
+
+
+def test_law_near_rest_and_its_domain() -> None:
+    small = torch.tensor(1e-3, dtype=torch.float64)  # ω ≈ 1 − θ²/16
+    assert float(pendulum_frequency(-small.cos())) == pytest.approx(1 - 1e-6 / 16, abs=1e-10)
+    for energy in (-1.1, 1.0):
+        with pytest.raises(ValueError, match="energy must lie in"):
+            pendulum_frequency(torch.tensor([0.0, energy]))
+
+
+def test_energy_needs_angle_and_velocity() -> None:
+    assert float(pendulum_energy(torch.tensor([0.0, 2.0]))) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match=r"must end in \(angle, velocity\), got 3"):
+        pendulum_energy(torch.zeros(4, 3))
 
 
 def test_a_signal_that_does_not_swing_has_no_frequency() -> None:

@@ -1,12 +1,38 @@
-"""How trajectories that swing are read: their frequency, and the rate at which their amplitude decays.
+"""How trajectories that swing are read: energy, frequency, and the rate at which their amplitude decays; on tensors.
 
-The answers to compare with are known: the pendulum's frequency law (P10, `systems.pendulum.frequency`), and −γ/2 for the
-amplitude of a small swing damped by −γθ̇.
+The answers to compare with are known: the pendulum's frequency law (P10), and −γ/2 for the amplitude of a small swing
+damped by −γθ̇.
 """
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from .systems.pendulum import frequency
+
+
+def pendulum_energy(x: Float[Tensor, "*b 2"]) -> Float[Tensor, "*b"]:
+    """E = ½θ̇² − cos θ of states (θ, θ̇): −1 at rest, 1 on the separatrix.
+
+    Raises:
+        ValueError: if the last axis does not hold two values.
+    """
+    if x.shape[-1] != 2:
+        raise ValueError(f"x must end in (angle, velocity), got {x.shape[-1]} values")
+    return 0.5 * x[..., 1] ** 2 - x[..., 0].cos()
+
+
+def pendulum_frequency(energy: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
+    """The exact angular frequency ω(E) = π / (2 K(k)), k² = (E + 1)/2, in radians per unit of time (P10).
+
+    Raises:
+        ValueError: for energies outside [−1, 1), where the pendulum does not swing.
+
+    Example:
+        >>> pendulum_frequency(torch.tensor([-1.0, 0.8], dtype=torch.float64))
+        tensor([1.0000, 0.6093], dtype=torch.float64)
+    """
+    return torch.as_tensor(frequency(energy.detach().double().cpu().numpy())).to(energy)
 
 
 def swing_frequency(signal: Float[Tensor, "batch n"], dt: float) -> Float[Tensor, "batch"]:
