@@ -131,7 +131,8 @@ class EchoStateNetwork:
                 x = (self._features(r, x) @ self._readout.Wout + self._readout.bias).T
                 out[:, k + 1] = x.T
                 r = self._drive(r, x)
-        return torch.from_numpy(out * self._std + self._mean).to(history.dtype)
+            out = out * self._std + self._mean
+        return torch.from_numpy(out).to(history.dtype)
 
     def _prepare(self, data: TrajectorySet) -> None:
         """Scales and random weights; the weights are reservoirpy's."""

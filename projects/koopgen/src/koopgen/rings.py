@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Float64
 
 import tenfold.data
 from tenfold.data import DataNotFoundError
@@ -14,7 +15,16 @@ _TRAJECTORIES, _SAMPLES, _DT = 10, 1500, 0.02
 
 
 def load_pendulum_rings(root: str | Path | None = None) -> TrajectorySet:
-    """The file `pendulum/PendulumRings.csv`: 10 trajectories × 1,500 samples of (θ, θ̇), Δt = 0.02.
+    """The file as a set: 10 trajectories × 1,500 samples of (θ, θ̇), Δt = 0.02, in float32 as every set.
+
+    Arguments and errors as `read_pendulum_rings`.
+    """
+    x = read_pendulum_rings(root)
+    return TrajectorySet(x, _DT, 0.0, {"system": "pendulum", "source": "BethanyL/DeepKoopman"})
+
+
+def read_pendulum_rings(root: str | Path | None = None) -> Float64[np.ndarray, "10 1500 2"]:
+    """The numbers of `pendulum/PendulumRings.csv` with all their digits.
 
     Args:
         root: the data folder; `tenfold.data.root()` if None.
@@ -36,5 +46,4 @@ def load_pendulum_rings(root: str | Path | None = None) -> TrajectorySet:
             f"{path} holds {rows.shape[0]} rows of {rows.shape[1]} numbers; expected {_TRAJECTORIES} rows of "
             f"{2 * _SAMPLES}: θ, θ̇, θ, θ̇, …"
         )
-    x = rows.reshape(_TRAJECTORIES, _SAMPLES, 2)
-    return TrajectorySet(x, _DT, 0.0, {"system": "pendulum", "source": "BethanyL/DeepKoopman"})
+    return rows.reshape(_TRAJECTORIES, _SAMPLES, 2)

@@ -213,7 +213,7 @@ class TrajectorySet:
         """
         path = Path(path)
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 content = {name: file[name] for name in file.files}
         except (ValueError, BadZipFile, EOFError) as error:
             raise ValueError(
@@ -242,7 +242,7 @@ def _flatten(x: ArrayLike | Sequence[ArrayLike]) -> tuple[Float[Tensor, "total n
                 "or a list of arrays (samples, channels)"
             )
         lengths = torch.full((whole.shape[0],), whole.shape[1])
-        flat = whole.reshape(-1, whole.shape[2])
+        flat = whole.flatten(0, 1)
     else:
         pieces = [torch.as_tensor(piece, dtype=torch.float32) for piece in x]
         for i, piece in enumerate(pieces):

@@ -129,11 +129,12 @@ class System(ABC):
             x = self._channel_major(initial[rows])
             if self.burn_in > 0:
                 x = self.advance(x, self.burn_in)
-            out[rows, 0] = x
-            for k in range(steps):
-                x = self.advance(x)
-                out[rows, k + 1] = x
-            self._check_finite(x)
+            with np.errstate(over="ignore"):  # numbers beyond float32 are infinite, and reported
+                out[rows, 0] = x
+                for k in range(steps):
+                    x = self.advance(x)
+                    out[rows, k + 1] = x
+            self._check_finite(out[rows, -1])
         return TrajectorySet(
             torch.from_numpy(out), self.dt, self.reference.lyapunov, self.description(n, steps, seed)
         )
