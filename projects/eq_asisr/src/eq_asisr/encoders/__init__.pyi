@@ -1,0 +1,9 @@
+from .edsr import EDSR as EDSR
+from .edsr import EqEDSR as EqEDSR
+from .encoder import Encoder as Encoder
+from .families import EquivariantLayers as EquivariantLayers
+from .families import PlainLayers as PlainLayers
+from .rdn import RDN as RDN
+from .rdn import EqRDN as EqRDN
+from .swinir import EqSwinIR as EqSwinIR
+from .swinir import SwinIR as SwinIR
