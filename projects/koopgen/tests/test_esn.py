@@ -161,4 +161,4 @@ def test_bad_use(lorenz):
     with pytest.raises(ValueError, match="val has 15 samples; give more than washout = 20"):
         tune_echo_state(train, TrajectorySet(val.x[:, :15], val.dt))
     with pytest.raises(ValueError, match="the grid is empty"):
-        tune_echo_state(train, val, ridges=())
+        tune_echo_state(train, val, units=5, ridges=())

@@ -51,7 +51,7 @@ def test_exponents(name, n, time, interval, options, widest):
         ("lorenz96_d10", 500, 100, 0.1, 0.006),
         ("lorenz96_d5", 1000, 100, 0.1, 0.003),
         ("kuramoto_sivashinsky", 100, 1000, 1.0, 0.0008),
-        ("ks_35", 50, 600, 1.0, 0.001),
+        ("ks_35", 100, 600, 1.0, 0.001),
         ("ks_60", 30, 400, 1.0, 0.0015),
     ],
 )

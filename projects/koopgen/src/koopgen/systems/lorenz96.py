@@ -52,8 +52,8 @@ class Lorenz96(ODESystem):
 
     def rhs(self, x: State) -> State:
         # Neighbours are slices of a copy with three sites repeated: np.roll would copy the whole state for each.
-        ring = np.empty((self.dimension + 3, *x.shape[:-1]))
-        sites = np.moveaxis(x, -1, 0)
+        sites = x.swapaxes(0, -1)
+        ring = np.empty((self.dimension + 3, *sites.shape[1:]))
         ring[2:-1] = sites
         ring[:2] = sites[-2:]
         ring[-1] = sites[0]
@@ -61,7 +61,7 @@ class Lorenz96(ODESystem):
         out *= ring[1:-2]
         out -= sites
         out += self.forcing
-        return np.moveaxis(out, 0, -1)
+        return out.swapaxes(0, -1)
 
     def sample_initial(self, n: int, rng: np.random.Generator) -> Float[np.ndarray, "n D"]:
         return self.forcing + rng.standard_normal((n, self.dimension))
