@@ -110,7 +110,7 @@ def in_float64(model: LatentModel) -> LatentModel:
     """
     config = dict(model.config)
     if "order" in config:
-        config["order"] = max(config["order"], 18)
+        config["order"] = max(config["order"] or 0, 18)
     copy = type(model)(**config)
     copy.load_state_dict(model.state_dict())
     return copy.double().eval().to(next(model.parameters()).device)
