@@ -251,7 +251,7 @@ class UnstructuredGenerator(GeneratorModel):
         noise_steps: int = 15_000,
         field: str = "complex",
         propagator: str = "taylor",
-        order: int = 12,
+        order: int | None = None,
         substeps: int = 1,
         time_scale: float | None = None,
         **options: Any,

@@ -278,22 +278,13 @@ class CartesianGenerator(nn.Module):
     def bind(self) -> Callable[[Float[Tensor, "*b d"]], Float[Tensor, "*b d d"]]:
         """The function z -> G(z) with what does not depend on z computed once, for the steps of a roll-out.
 
-        Both parts come out of one product of matrices: with P = sum_i alpha_i A_i + sum_j beta_j D_j and Q the same with -beta,
-        (A - Aᵀ)/2 + (D + Dᵀ)/2 = (P - Qᵀ)/2, and likewise (P + Qᵀ)/2 for B.
+        Here the structured bases are mixed, in one product of matrices; the parts are not told apart, and their sum has the
+        rounding error of a sum. `parts` mixes before it makes skew and symmetric, and has none.
         """
-        skew, self_adjoint = self.skew.coordinates(), self.self_adjoint.coordinates()
-        shape = skew.shape[1:]
-        free = torch.cat([skew, self_adjoint]).flatten(1) * (self.scale / 2)
+        bases = (torch.cat([self.skew(), self.self_adjoint()]) * self.scale).flatten(1)
 
         def generator(z: Tensor) -> Tensor:
-            alpha, beta = self.gate(z)
-            P = Q = (torch.cat([alpha, beta], -1) @ free).unflatten(-1, shape)
-            if self.m_self:
-                Q = (torch.cat([alpha, -beta], -1) @ free).unflatten(-1, shape)
-            A = P[..., 0, :, :] - Q[..., 0, :, :].mT
-            if self.field == "real":
-                return A
-            return real_block(A, P[..., 1, :, :] + Q[..., 1, :, :].mT)
+            return (torch.cat(self.gate(z), -1) @ bases).unflatten(-1, (self.d, self.d))
 
         return generator
 

@@ -5,6 +5,7 @@
 A forecast sees the single first state and no history, and is never decoded and encoded again between steps.
 """
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -294,7 +295,7 @@ def _gaps_of_times(t: Tensor) -> tuple[list[float], list[float]]:
         raise ValueError(f"t must have one axis with at least one time, got shape {tuple(t.shape)}")
     check_finite("t", t)
     times = t.double().tolist()
-    for k, (a, b) in enumerate(zip(times, times[1:])):
+    for k, (a, b) in enumerate(itertools.pairwise(times)):
         if b <= a:
             raise ValueError(f"t must increase, got t[{k}] = {a:g} and t[{k + 1}] = {b:g}")
-    return [b - a for a, b in zip(times, times[1:])], [time - times[0] for time in times]
+    return [b - a for a, b in itertools.pairwise(times)], [time - times[0] for time in times]
