@@ -1,6 +1,7 @@
 """The echo-state network: reservoirpy's own numbers, what it learns, and what it refuses."""
 
 import sys
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from koopgen.metrics import valid_prediction_time
 from koopgen.systems import Lorenz63
 from koopgen.trajectories import TrajectorySet
 
-pytest.importorskip("reservoirpy")
+pytestmark = pytest.mark.skipif(find_spec("reservoirpy") is None, reason="reservoirpy is not installed")
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ history of states before its forecast begins. Say so beside every number.
 import copy
 import importlib
 import itertools
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -49,7 +50,6 @@ class EchoStateNetwork:
         ValueError: for parameters out of range.
 
     Example:
-        >>> import pytest; _ = pytest.importorskip("reservoirpy")
         >>> t = torch.arange(400) * 0.1
         >>> circle = TrajectorySet([torch.stack([t.cos(), t.sin()], -1)], dt=0.1)
         >>> network = EchoStateNetwork(units=50, seed=1).fit(circle)
@@ -267,7 +267,10 @@ def tune_echo_state(
 
 def _reservoirpy_nodes() -> ModuleType:
     try:
-        return importlib.import_module("reservoirpy.nodes")
+        with warnings.catch_warnings():
+            # Python says so when it compiles reservoirpy 0.4.2 for the first time; it is in a docstring there.
+            warnings.filterwarnings("ignore", message="invalid escape sequence")
+            return importlib.import_module("reservoirpy.nodes")
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "the echo-state network needs reservoirpy; install koopgen[esn]", name="reservoirpy"
