@@ -123,7 +123,7 @@ class DeepKoopman(LatentModel):
             pairs = pairs.square().sum(-1, keepdim=True)
         inner = self.activation(torch.baddbmm(self.first_bias, pairs, self.first))
         rates = torch.baddbmm(self.last_bias, inner, self.last) * self.time_scale
-        omega, mu = rates.permute(2, 1, 0).reshape(2, *z.shape[:-1], -1)
+        omega, mu = rates.permute(2, 1, 0).reshape(2, *z.shape[:-1], self.d // 2)
         return omega, mu
 
     def bind(self) -> Advance:
