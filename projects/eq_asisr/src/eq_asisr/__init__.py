@@ -1,4 +1,4 @@
-"""Rotation Equivariant Arbitrary-scale Image Super-Resolution: say in one sentence what the package offers.
+"""EQ-ASISR: images enlarged to any size by networks that turn with the image, and the ordinary ones they are compared with.
 
 The public names are re-exported lazily; see `__init__.pyi`. Importing this package imports neither torch nor Lightning.
 """

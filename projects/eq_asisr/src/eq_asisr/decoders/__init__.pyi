@@ -1,0 +1,10 @@
+from .adapter import EqINRAdapter as EqINRAdapter
+from .decoder import Decoder as Decoder
+from .group_mlp import GroupMLP as GroupMLP
+from .group_mlp import InvariantMLP as InvariantMLP
+from .liif import LIIF as LIIF
+from .liif import EqLIIF as EqLIIF
+from .lte import LTE as LTE
+from .lte import EqLTE as EqLTE
+from .ope import OPE as OPE
+from .ope import EqOPE as EqOPE

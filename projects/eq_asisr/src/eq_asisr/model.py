@@ -1,0 +1,409 @@
+"""Arbitrary-scale super-resolution: an encoder reads the image once, a decoder answers at any point (§2).
+
+Images are RGB in [0, 1]; the networks see and return (x − 0.5)/0.5 (§3.1). What `query`, `render` and the training call
+return is in that normalised range, what `upscale` returns is an image again.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tenfold.checkpoint import CheckpointError, PretrainedMixin, load_pretrained, load_weights
+
+from .coords import Neighbours, bilinear_neighbours, coord_of_pixels, make_cell
+from .decoders import Decoder
+from .decoders.decoder import gather, neighbours
+from .registry import DECODERS, ENCODERS, PAIRS, decoder_from, encoder_from, has_group, spec_of
+
+Progress = Callable[[int, int], None]
+
+
+def normalize(image: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """From [0, 1] to [−1, 1]."""
+    return (image - 0.5) / 0.5
+
+
+def denormalize(image: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """From [−1, 1] to [0, 1]."""
+    return image * 0.5 + 0.5
+
+
+@dataclass(frozen=True)
+class Features:
+    """What queries need of a batch of images, computed once.
+
+    Args:
+        rows: what the decoder prepared, one row per LR pixel.
+        size: height and width of the LR grid.
+        image: the normalised images as rows, for decoders that add the upsampled image.
+    """
+
+    rows: Float[Tensor, "b pixels width"]
+    size: tuple[int, int]
+    image: Float[Tensor, "b pixels channels"]
+
+
+class ASISR(PretrainedMixin, nn.Module):
+    """Super-resolution to any size: an encoder, and a decoder that answers at any coordinate.
+
+    Args:
+        encoder: a module with `out_dim` and `group` from images (b, 3, h, w) to features (b, out_dim, h, w), or
+            {"name": …, **arguments} of a registered one.
+        decoder: a `Decoder`, or {"name": …, **arguments}.
+        local_ensemble: blend the answers of the four pixels around a query; False asks the nearest.
+        cell_clip: the largest scale the decoder is told of. Larger ones are announced as this one, which helps far
+            outside the training range (4 there, §3.4); None announces every scale as it is.
+
+    Attributes:
+        group: the rotations that the whole model commutes with, C_t; None if encoder or decoder is ordinary.
+
+    Raises:
+        ValueError: if encoder and decoder do not fit: channels, or groups.
+
+    Example:
+        >>> model = ASISR({"name": "eq_edsr", "n_feats": 8, "n_blocks": 1}, {"name": "eq_liif", "in_channels": 8})
+        >>> image = torch.rand(1, 3, 6, 5)
+        >>> large = model.upscale(image, scale=2.4)
+        >>> large.shape
+        torch.Size([1, 3, 14, 12])
+        >>> turned = model.upscale(image.rot90(1, (2, 3)), scale=2.4)
+        >>> torch.allclose(turned, large.rot90(1, (2, 3)), atol=1e-5)
+        True
+    """
+
+    config: dict[str, Any]
+    encoder: nn.Module
+    decoder: Decoder
+
+    def __init__(
+        self,
+        encoder: nn.Module | Mapping[str, Any],
+        decoder: Decoder | Mapping[str, Any],
+        local_ensemble: bool = True,
+        cell_clip: float | None = None,
+    ):
+        super().__init__()
+        self.encoder = encoder_from(encoder) if isinstance(encoder, Mapping) else encoder
+        self.decoder = decoder_from(decoder) if isinstance(decoder, Mapping) else decoder
+        if cell_clip is not None and not (math.isfinite(cell_clip) and cell_clip >= 1):
+            raise ValueError(f"cell_clip must be a finite scale of at least 1, or None, got {cell_clip}")
+        _require_fit(self.encoder, self.decoder)
+        self.local_ensemble, self.cell_clip = local_ensemble, cell_clip
+        ours, theirs = self.encoder.group, self.decoder.group
+        self.group = ours if ours == theirs else None
+        specs = {"encoder": spec_of(self.encoder), "decoder": spec_of(self.decoder)}
+        self._unsaved = [role for role, spec in specs.items() if spec is None]
+        self.config = {**specs, "local_ensemble": local_ensemble, "cell_clip": cell_clip}
+
+    def encode(self, lr: Float[Tensor, "b 3 h w"]) -> Features:
+        """Read images in [0, 1]; the result answers any number of queries.
+
+        Raises:
+            TypeError: for images that are not floating point, or of another dtype than the weights.
+            ValueError: for shapes other than (b, channels, h, w).
+        """
+        _require_image(lr, self)
+        x = normalize(lr)
+        rows = self.decoder.prepare(self.encoder(x))
+        return Features(rows, (lr.shape[-2], lr.shape[-1]), x.flatten(2).transpose(1, 2))
+
+    def query(
+        self,
+        features: Features,
+        coord: Float[Tensor, "b q 2"] | Float[Tensor, "q 2"],
+        cell: Float[Tensor, "b #q 2"] | Float[Tensor, "b 2"] | Float[Tensor, " 2"],
+        chunk: int | None = 30_000,
+    ) -> Float[Tensor, "b q 3"]:
+        """Normalised colours at any coordinates.
+
+        Args:
+            features: of `encode`.
+            coord: (row, col) in [−1, 1], per image or the same for all; what lies outside is moved to the border.
+            cell: height and width of the output pixels in the same units: per query, per image, or one for all.
+            chunk: how many queries are worked on at a time, which bounds the memory; None: all at once.
+
+        Raises:
+            ValueError: if shapes do not fit, or chunk is less than 1.
+        """
+        batch = len(features.rows)
+        coord, cell = _batched(coord, "coord", batch), _batched_cell(cell, batch)
+        if coord.shape[1] not in (cell.shape[1], 1) and cell.shape[1] != 1:
+            raise ValueError(f"cell has {cell.shape[1]} entries for {coord.shape[1]} queries")
+        step = _per_image(chunk, batch, coord.shape[1])
+        cells = [cell] * (coord.shape[1] // step + 1) if cell.shape[1] == 1 else cell.split(step, 1)
+        parts = [self._answer(features, part, c) for part, c in zip(coord.split(step, 1), cells)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
+
+    def forward(
+        self,
+        lr: Float[Tensor, "b 3 h w"],
+        coord: Float[Tensor, "b q 2"],
+        cell: Float[Tensor, "b #q 2"],
+    ) -> Float[Tensor, "b q 3"]:
+        """Normalised colours of images in [0, 1] at `coord`, all at once: the call for training."""
+        return self.query(self.encode(lr), coord, cell, chunk=None)
+
+    @torch.no_grad()
+    def render(
+        self,
+        lr: Float[Tensor, "b 3 h w"],
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+        *,
+        chunk: int = 30_000,
+        progress: Progress | None = None,
+    ) -> Float[Tensor, "b 3 new_h new_w"]:
+        """The image at another size, in the normalised range and not clamped; arguments as for `upscale`."""
+        new_size, cell = _target(lr, scale, size)
+        pixels, batch = new_size[0] * new_size[1], len(lr)
+        step = _per_image(chunk, batch, pixels)
+        with _evaluating(self):
+            _require_unit_range(lr)
+            features = self.encode(lr)
+            out = lr.new_empty(batch, self.decoder.out_channels, pixels)
+            for start in range(0, pixels, step):
+                end = min(start + step, pixels)
+                index = torch.arange(start, end, device=lr.device)
+                coord = coord_of_pixels(index, new_size, dtype=torch.float64).unsqueeze(0)
+                answer = self._answer(features, coord, cell.expand(batch, 1, 2))
+                out[:, :, start:end] = answer.transpose(1, 2)
+                if progress is not None:
+                    progress(end, pixels)
+        return out.unflatten(2, new_size)
+
+    def upscale(
+        self,
+        lr: Float[Tensor, "b 3 h w"],
+        scale: float | None = None,
+        size: tuple[int, int] | None = None,
+        *,
+        chunk: int = 30_000,
+        progress: Progress | None = None,
+    ) -> Float[Tensor, "b 3 new_h new_w"]:
+        """Images in [0, 1] at any larger size, without gradients, in eval mode. Memory is bounded by `chunk`.
+
+        Args:
+            lr: images in [0, 1].
+            scale: any number of at least 1; the new size is round(scale · old size).
+            size: the new height and width instead, which may be scaled differently; none smaller than the old ones.
+            chunk: queries worked on at a time.
+            progress: called with the number of pixels that are done, and of all, after every chunk.
+
+        Raises:
+            ValueError: if not exactly one of scale and size is given, one is smaller than it may be, or the images
+                exceed [0, 1].
+        """
+        rendered = self.render(lr, scale, size, chunk=chunk, progress=progress)
+        return denormalize(rendered).clamp_(0, 1)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Write weights and configuration; see `tenfold.checkpoint.save_pretrained`.
+
+        Raises:
+            TypeError: if encoder or decoder is a module of your own, which a configuration cannot name.
+        """
+        if self._unsaved:
+            role = self._unsaved[0]
+            kind = type(getattr(self, role)).__name__
+            raise TypeError(
+                f"the {role} is a {kind}, which is not registered, so a checkpoint could not build it again; "
+                "save state_dict() instead"
+            )
+        super().save_pretrained(folder)
+
+    def load_pretrained(self, folder: str | Path) -> None:
+        """Take over the weights that `save_pretrained` wrote for a model of the same configuration.
+
+        Raises:
+            CheckpointError: if it is of another configuration; both are shown.
+        """
+        config, state = load_pretrained(folder)
+        if config != _as_json(self.config):
+            raise CheckpointError(
+                f"{folder} holds another model.\n  checkpoint: {json.dumps(config)}\n"
+                f"  this model: {json.dumps(self.config)}"
+            )
+        load_weights(self, state, source=str(folder))
+
+    def _answer(
+        self, features: Features, coord: Float[Tensor, "#b q 2"], cell: Float[Tensor, "b #q 2"]
+    ) -> Float[Tensor, "b q 3"]:
+        dtype = features.image.dtype
+        cell = (cell * cell.new_tensor(features.size)).to(dtype)
+        if self.cell_clip is not None:
+            cell = cell.clamp(min=2 / self.cell_clip)
+        near = _as_dtype(neighbours(coord, features.size, self.local_ensemble), dtype)
+        values = self.decoder.at(features.rows, cell, near)
+        if self.decoder.upinput:
+            around = (
+                near if self.local_ensemble else _as_dtype(bilinear_neighbours(coord, features.size), dtype)
+            )
+            values = values + (gather(features.image, around.index) * around.weight.unsqueeze(-1)).sum(-2)
+        return values
+
+
+def build(
+    encoder: str = "eq_edsr",
+    decoder: str = "eq_liif",
+    group: int = 4,
+    *,
+    encoder_options: Mapping[str, Any] | None = None,
+    decoder_options: Mapping[str, Any] | None = None,
+    local_ensemble: bool = True,
+    cell_clip: float | None = None,
+) -> ASISR:
+    """A model by the names of its parts, with the published sizes unless options change them.
+
+    Args:
+        encoder: "edsr", "rdn", "swinir", or one of these with "eq_" before it.
+        decoder: "liif", "lte", "ope", or one of these with "eq_" before it. Ordinary and equivariant parts may be mixed;
+            only two equivariant ones make an equivariant model.
+        group: t, the orientations of the equivariant parts.
+        encoder_options: arguments of the encoder's class.
+        decoder_options: arguments of the decoder's class.
+        local_ensemble: see `ASISR`.
+        cell_clip: see `ASISR`.
+
+    Raises:
+        ValueError: if a name is unknown, or the options give the parts different groups or channels.
+
+    Example:
+        >>> model = build("eq_edsr", "eq_liif")
+        >>> sum(p.numel() for p in model.parameters())
+        1022291
+    """
+    _require_name("encoder", encoder, ENCODERS)
+    _require_name("decoder", decoder, DECODERS)
+    symmetry = {True: {"t": group}, False: {}}
+    read = encoder_from({"name": encoder, **symmetry[has_group(encoder)], **(encoder_options or {})})
+    options = {
+        "in_channels": read.out_dim,
+        **symmetry[has_group(decoder)],
+        **PAIRS.get((encoder, decoder), {}),
+    }
+    answer = decoder_from({"name": decoder, **options, **(decoder_options or {})})
+    return ASISR(read, answer, local_ensemble, cell_clip)
+
+
+def _require_name(role: str, name: str, known: Mapping[str, object]) -> None:
+    if name not in known:
+        raise ValueError(f"{role} must be one of {', '.join(known)}, got {name!r}")
+
+
+def _require_fit(encoder: nn.Module, decoder: nn.Module) -> None:
+    for attribute in ("out_dim", "group"):
+        if not hasattr(encoder, attribute):
+            raise TypeError(f"encoder must have the attribute {attribute}, {type(encoder).__name__} has not")
+    if not isinstance(decoder, Decoder):
+        raise TypeError(
+            f"decoder must be a Decoder, got {type(decoder).__name__}; EqINRAdapter makes one of any function"
+        )
+    ours, theirs = encoder.group, decoder.group
+    if ours is not None and theirs is not None and ours != theirs:
+        raise ValueError(
+            f"the encoder has t={ours.order} orientations and the decoder t={theirs.order}; they must agree"
+        )
+    if decoder.in_channels not in (None, encoder.out_dim):
+        raise ValueError(
+            f"the encoder gives {encoder.out_dim} channels, the decoder takes in_channels={decoder.in_channels}"
+        )
+
+
+def _require_image(lr: Tensor, model: nn.Module) -> None:
+    if lr.ndim != 4 or 0 in lr.shape:
+        raise ValueError(f"lr must be images of shape (b, channels, h, w), got {tuple(lr.shape)}")
+    if not lr.is_floating_point():
+        raise TypeError(f"lr must be floating point in [0, 1], got {lr.dtype}; divide 8-bit images by 255")
+    weight = next(model.parameters(), None)
+    if weight is not None and weight.dtype != lr.dtype:
+        raise TypeError(f"lr is {lr.dtype} and the model's weights are {weight.dtype}; convert one of them")
+
+
+def _require_unit_range(lr: Tensor) -> None:
+    low, high = (value.item() for value in lr.aminmax())
+    if not (low >= 0 and high <= 1):
+        raise ValueError(
+            f"lr must lie in [0, 1], got values from {low:.4g} to {high:.4g}; divide 8-bit images by 255"
+        )
+
+
+def _target(
+    lr: Tensor, scale: float | None, size: tuple[int, int] | None
+) -> tuple[tuple[int, int], Float[Tensor, " 2"]]:
+    """The new size and the cell: of the nominal scale, whatever the size was rounded to, or of the size."""
+    if (scale is None) == (size is None):
+        raise ValueError(f"give either scale or size, got scale={scale} and size={size}")
+    old = (lr.shape[-2], lr.shape[-1])
+    if scale is not None:
+        if not (math.isfinite(scale) and scale >= 1):
+            raise ValueError(
+                f"scale must be a finite number of at least 1, got {scale}; this model does not shrink images"
+            )
+        new = (round(old[0] * scale), round(old[1] * scale))
+        nominal = [2 / (old[0] * scale), 2 / (old[1] * scale)]
+        return new, torch.tensor(nominal, dtype=torch.float64, device=lr.device)
+    assert size is not None
+    new = (int(size[0]), int(size[1]))
+    if new[0] < old[0] or new[1] < old[1]:
+        raise ValueError(
+            f"size must be at least the image's {old[0]}×{old[1]}, got {new[0]}×{new[1]}; "
+            "this model does not shrink images"
+        )
+    return new, make_cell(new, dtype=torch.float64, device=lr.device)
+
+
+def _per_image(chunk: int | None, batch: int, queries: int) -> int:
+    if chunk is None:
+        return max(1, queries)
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+        raise ValueError(f"chunk must be an int of at least 1, or None, got {chunk!r}")
+    return max(1, chunk // batch)
+
+
+def _batched(coord: Tensor, name: str, batch: int) -> Float[Tensor, "#b q 2"]:
+    coord = coord.unsqueeze(0) if coord.ndim == 2 else coord
+    if coord.ndim != 3 or coord.shape[-1] != 2 or len(coord) not in (1, batch):
+        raise ValueError(
+            f"{name} must have shape ({batch}, queries, 2) or (queries, 2), got {tuple(coord.shape)}"
+        )
+    return coord
+
+
+def _batched_cell(cell: Tensor, batch: int) -> Float[Tensor, "b #q 2"]:
+    if cell.ndim == 1:
+        cell = cell.view(1, 1, -1)
+    elif cell.ndim == 2:
+        cell = cell.unsqueeze(1)
+    if cell.ndim != 3 or cell.shape[-1] != 2 or len(cell) not in (1, batch):
+        raise ValueError(
+            f"cell must have shape ({batch}, queries, 2), ({batch}, 2) or (2,), got {tuple(cell.shape)}"
+        )
+    return cell.expand(batch, -1, -1)
+
+
+def _as_dtype(near: Neighbours, dtype: torch.dtype) -> Neighbours:
+    return Neighbours(near.index, near.offset.to(dtype), near.weight.to(dtype))
+
+
+def _as_json(config: dict[str, Any]) -> Any:
+    return json.loads(json.dumps(config))
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode; every submodule gets its own mode back."""
+    modes = {m: m.training for m in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
