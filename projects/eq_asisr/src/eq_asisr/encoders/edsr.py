@@ -78,7 +78,7 @@ class EDSR(_ResidualNetwork):
         res_scale: float = 1.0,
         in_channels: int = 3,
     ):
-        config = {
+        config: dict[str, Any] = {
             "n_feats": n_feats,
             "n_blocks": n_blocks,
             "kernel_size": kernel_size,

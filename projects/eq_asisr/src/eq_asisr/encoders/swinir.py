@@ -139,7 +139,7 @@ class _SwinNetwork(Encoder):
     def _encode_windows(self, x: Tensor) -> Tensor:
         head = self.head(x)
         shift = self.window_size // 2
-        allowed = shifted_neighbours(tuple(x.shape[-2:]), self.window_size, shift, x.device)
+        allowed = shifted_neighbours((x.shape[-2], x.shape[-1]), self.window_size, shift, x.device)
         y = self.embed_norm(head.permute(0, 2, 3, 1))
         for group in self.groups:
             y = group(y, allowed)

@@ -41,7 +41,7 @@ class PositionBias(nn.Module):
         self.register_buffer("index", row * side + column, persistent=False)
 
     def forward(self) -> Float[Tensor, "heads pixels pixels"]:
-        table = self.table
+        table: Tensor = self.table
         if self.averaged:
             table = torch.stack([torch.rot90(table, k, (1, 2)) for k in range(4)]).mean(0)
         return table.flatten(1)[:, self.index]
@@ -134,7 +134,7 @@ class WindowBlock(nn.Module):
         return x + self.drop_path(self.mlp(self.norm2(x)))
 
     def _attend(self, x: Tensor, allowed: Tensor) -> Tensor:
-        size, shift = x.shape[1:3], self.shift
+        size, shift = (x.shape[1], x.shape[2]), self.shift
         if not shift:
             return join_windows(self.attention(cut_windows(x, self.window_size), None), size)
         windows = cut_windows(x.roll((-shift, -shift), (1, 2)), self.window_size)
