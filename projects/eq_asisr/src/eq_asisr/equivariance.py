@@ -11,7 +11,7 @@ every rotation leaves in its place: f_{RI}(u) against f_I(R⁻¹u).
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,57 +19,56 @@ from torch import Tensor, nn
 
 from tenfold.equivariance import EquivarianceError, GaussianBlobs
 
-Upscaler = Callable[[Tensor, tuple[int, int]], Tensor]
+from .model import ASISR, denormalize
 
-
-class ContinuousModel(Protocol):
-    """What is measured here: features once, then colours at any coordinates, as `eq_asisr.ASISR` gives them."""
-
-    def encode(self, lr: Tensor) -> object: ...
-
-    def query(self, features: object, coord: Tensor, cell: Tensor) -> Tensor: ...
+Renderer = Callable[..., Tensor]
 
 
 def rot90_error(
-    upscale: Upscaler,
+    model: ASISR | Renderer,
     lr: Float[Tensor, "b 3 h w"],
-    *,
-    scale: float | tuple[float, float] | None = None,
+    scale: float | None = None,
     size: tuple[int, int] | None = None,
+    *,
     turns: Sequence[int] = (1, 2, 3),
 ) -> EquivarianceError:
-    """Measure the equivariance of an up-scaling under quarter turns.
+    """Measure the equivariance of an up-scaling under quarter turns, before values are clamped to [0, 1].
 
     Args:
-        upscale: takes images and an output size (height, width), returns images of that size.
-        lr: low-resolution images.
-        scale: the output has round(scale · side) pixels a side; a pair for (rows, columns).
-        size: the output size instead; odd quarter turns exchange height and width.
+        model: an `ASISR`, or a function as its `render`: (images, scale=…, size=…) → larger images.
+        lr: low-resolution images in [0, 1].
+        scale: the scale, or
+        size: the output size (height, width); odd quarter turns exchange the two.
         turns: numbers of quarter turns, counter-clockwise.
 
     Raises:
-        ValueError: if not exactly one of scale and size is given, or the output is not finite, zero or of another size.
+        ValueError: if not exactly one of scale and size is given, or the output is zero, not finite, or of a wrong size.
 
     Example:
         >>> from torch.nn.functional import interpolate
-        >>> bilinear = lambda lr, size: interpolate(lr, size, mode="bilinear")
+        >>> def bilinear(lr, scale=None, size=None):
+        ...     return interpolate(lr, size, scale, mode="bilinear")
         >>> rot90_error(bilinear, torch.rand(1, 3, 6, 8), scale=2).worst < 1e-6
         True
-        >>> sheared = lambda lr, size: bilinear(lr, size).cumsum(-1)
-        >>> rot90_error(sheared, torch.rand(1, 3, 6, 8), scale=2).worst > 1e-2
+        >>> sheared = lambda lr, **to: bilinear(lr, **to).cumsum(-1)
+        >>> rot90_error(sheared, torch.rand(1, 3, 6, 8), size=(9, 20)).worst > 1e-2
         True
     """
-    size = _output_size(lr, scale, size)
+    if (scale is None) == (size is None):
+        raise ValueError(f"give either scale or size, got scale={scale} and size={size}")
+    render = model.render if isinstance(model, ASISR) else model
     l2, largest = [], []
-    with _measuring(upscale):
-        reference = upscale(lr, size)
-        _require_output(reference, size)
+    with _measuring(model):
+        reference = render(lr, scale=scale, size=size)
+        if not reference.isfinite().all() or not reference.any():
+            raise ValueError("the output is zero or not finite, so a relative error is not defined")
         for turn in turns:
-            turned = upscale(torch.rot90(lr, turn, (-2, -1)), size[::-1] if turn % 2 else size)
+            turned_size = size[::-1] if size is not None and turn % 2 else size
+            turned = render(torch.rot90(lr, turn, (-2, -1)), scale=scale, size=turned_size)
             expected = torch.rot90(reference, turn, (-2, -1))
             if turned.shape != expected.shape:
                 raise ValueError(
-                    f"the turned output has shape {tuple(turned.shape)}, not {tuple(expected.shape)}"
+                    f"the output for the turned image has shape {tuple(turned.shape)}, not {tuple(expected.shape)}"
                 )
             difference = turned - expected
             l2.append((torch.linalg.vector_norm(difference) / torch.linalg.vector_norm(reference)).item())
@@ -78,7 +77,7 @@ def rot90_error(
 
 
 def local_function_error(
-    model: ContinuousModel,
+    model: ASISR,
     image: GaussianBlobs,
     size: int,
     degrees: Sequence[float],
@@ -126,11 +125,11 @@ def local_function_error(
             )
     if window > size:
         raise ValueError(f"window must not exceed size={size}, got {window}")
-    if getattr(model, "local_ensemble", False):
+    if model.local_ensemble:
         raise ValueError(
             "the model has a local ensemble; build it with local_ensemble=False to measure one pixel"
         )
-    like = _parameter_of(model)
+    like = next(model.parameters())
     points = _disk(n_points, 0.48, seed)
     errors = []
     with _measuring(model):
@@ -177,19 +176,17 @@ class _PixelFunction:
     """Colours at points of the centre pixel, given in pixels from its centre as (row, col), of the image turned by an angle."""
 
     def __init__(
-        self, model: ContinuousModel, image: GaussianBlobs, size: int, window: int, scale: float, like: Tensor
+        self, model: ASISR, image: GaussianBlobs, size: int, window: int, scale: float, like: Tensor
     ):
         self.model, self.image, self.size, self.window, self.like = model, image, size, window, like
         self.cell = torch.full((2,), 2 / (scale * window)).to(like)
 
     def __call__(self, degrees: float, points: Float[Tensor, "n 2"]) -> Float[Tensor, "b n 3"]:
         border = (self.size - self.window) // 2
-        lr = self.image.sample(self.size, degrees)[
-            ..., border : self.size - border, border : self.size - border
-        ]
-        coord = (points * 2 / self.window).to(self.like).expand(len(lr), -1, -1)
-        cell = self.cell.expand(len(lr), 2)
-        return self.model.query(self.model.encode(lr.to(self.like)), coord, cell).double()
+        inside = slice(border, border + self.window)
+        lr = denormalize(self.image.sample(self.size, degrees)[..., inside, inside]).to(self.like)
+        coord = (points * 2 / self.window).to(self.like)
+        return self.model.query(self.model.encode(lr), coord, self.cell).double()
 
 
 def _turned(points: Float[Tensor, "n 2"], degrees: float) -> Float[Tensor, "n 2"]:
@@ -206,33 +203,10 @@ def _disk(n: int, radius: float, seed: int) -> Float[Tensor, "n 2"]:
     return torch.stack([length * angle.sin(), length * angle.cos()], -1)
 
 
-def _output_size(
-    lr: Tensor, scale: float | tuple[float, float] | None, size: tuple[int, int] | None
-) -> tuple[int, int]:
-    if (scale is None) == (size is None):
-        raise ValueError(f"exactly one of scale and size must be given, got scale={scale} and size={size}")
-    if size is not None:
-        return size
-    rows, columns = scale if isinstance(scale, tuple) else (scale, scale)
-    return round(lr.shape[-2] * rows), round(lr.shape[-1] * columns)  # type: ignore[operator]
-
-
-def _require_output(output: Tensor, size: tuple[int, int]) -> None:
-    if tuple(output.shape[-2:]) != size:
-        raise ValueError(f"the output has {tuple(output.shape[-2:])} pixels, {size} were asked for")
-    if not output.isfinite().all() or not output.any():
-        raise ValueError("the output is zero or not finite, so a relative error is not defined")
-
-
-def _parameter_of(model: object) -> Tensor:
-    return next(model.parameters()) if isinstance(model, nn.Module) else torch.zeros(())
-
-
 @contextmanager
-def _measuring(model: object) -> Iterator[None]:
+def _measuring(model: Any) -> Iterator[None]:
     """Eval mode and no gradients; every submodule gets its own mode back."""
-    owner = getattr(model, "__self__", model)  # of a bound method
-    modes = {m: m.training for m in owner.modules()} if isinstance(owner, nn.Module) else {}
+    modes = {m: m.training for m in model.modules()} if isinstance(model, nn.Module) else {}
     for module in modes:
         module.training = False
     try:
