@@ -178,13 +178,18 @@ class Ablation:
 
 
 def options_of(sets: Sets, hidden: int, recipe: Recipe) -> dict[str, Any]:
-    """What all models of a claim share. The noise of the gate has gone after a tenth of the steps."""
+    """What all models of a system share. The noise of the gate has gone after a tenth of the steps (as in K2)."""
     return {"dt": sets.dt, "hidden": hidden, "noise_steps": max(1, recipe.steps * (recipe.window - 1) // 10)}
+
+
+def pendulum_options(sets: Sets, hidden: int, recipe: Recipe) -> dict[str, Any]:
+    """The unit of the rates is the pendulum's own, as in K2."""
+    return options_of(sets, hidden, recipe) | {"time_scale": 1.0}
 
 
 def ablation_contenders(sets: Sets, hidden: int, recipe: Recipe) -> list[Contender]:
     """Skew only, self-adjoint only, both, unstructured; the same encoder, decoder, gate and latent size d = 2."""
-    options = options_of(sets, hidden, recipe)
+    options = pendulum_options(sets, hidden, recipe)
     return [
         Contender(
             "KoopGen, skew only", lambda: KoopGen(2, 2, m_skew=2, m_self=0, dissipation="none", **options)
@@ -215,7 +220,7 @@ def times_of(sets: Sets) -> tuple[float, ...]:
 def train_parsimonious(ablation: Ablation, effort: Effort, seed: int, device: torch.device) -> KoopGen:
     """2 + 2 bases as in the ablation, at the rate that was chosen there, with the penalty in the loss."""
     sets, recipe = ablation.sets, ablation.recipe
-    options = options_of(sets, effort.hidden, effort.recipe)
+    options = pendulum_options(sets, effort.hidden, effort.recipe)
     model = seeded(derive(seed, 1)[0], lambda: KoopGen(2, 2, m_skew=2, m_self=2, **options)).to(device)
     assert isinstance(model, KoopGen)
     pretrain(model, sets.train, recipe, derive(seed, 1)[0])
@@ -257,7 +262,7 @@ def phase_space_share(model: GeneratorModel) -> float:
 def damped_pendulum(effort: Effort, seed: int, device: torch.device) -> tuple[KoopGen, Damped]:
     """2 + 2 bases, no regulariser; the mean of ρ_d over the true states of the test trajectories against their envelope."""
     sets = damped_sets(effort.damped, derive(seed, 2)[1]).to(device)
-    options = options_of(sets, effort.hidden, effort.recipe)
+    options = pendulum_options(sets, effort.hidden, effort.recipe)
     contender = Contender(BOTH, lambda: KoopGen(2, 2, m_skew=2, m_self=2, **options))
     score = error_score(sets.validation.shape[1] - 1)
     model = contest(contender, sets, effort.recipe, derive(seed, 2)[1], score).model
