@@ -13,7 +13,8 @@ from ..baselines import LRAN, ConstantGenerator, DeepKoopman
 from ..figures import Curve, Forecasts, forecasts_with_error_growth, frequency_law
 from ..latent import LatentModel
 from ..model import KoopGen
-from ..oscillations import pendulum_energy, pendulum_frequency, swing_frequency
+from ..oscillations import swing_frequency
+from ..systems.pendulum import energy, frequency
 from .samples import Sizes, make_sets
 from .scores import Judged, comparison_table, judge, valid_time_score
 from .training import Contender, Outcome, Recipe, Sets, contest, derive, device_for, in_words
@@ -35,8 +36,8 @@ class Effort:
 
 
 EFFORTS = {
-    Scale.SMOKE: Effort(Sizes(256, 100, 32, 99, 64, 99), Recipe(200, rates=(1e-2,))),
-    Scale.CPU: Effort(Sizes(4000, 299, 200, 299, 1000, 299), Recipe(2000)),
+    Scale.SMOKE: Effort(Sizes(256, 100, 32, 99, 64, 99), Recipe(600, rates=(1e-2,))),
+    Scale.CPU: Effort(Sizes(4000, 299, 200, 299, 1000, 299), Recipe(1500)),
     Scale.GPU: Effort(Sizes(14_000, 360, 1000, 199, 4000, 299), Recipe(20_000, search_share=0.05)),
     Scale.PAPER: Effort(
         Sizes(14_000, 360, 2000, 199, 4000, 299), Recipe(22_000, rates=(1e-3, 3e-3, 1e-2, 1e-1))
@@ -54,8 +55,10 @@ def continuous_spectrum(scale: Scale, seed: int) -> Measurement:
     """The pendulum, d = 2; VPT at 0.1 σ, σ = 1.17, in units of time. Every model has the same warm-up, steps and search of
     rates; a model whose relative loss stays at 1 is a failed run and decides nothing for the other side.
 
-    smoke (256 trajectories, 200 steps, 2 + 2 bases): training loss <= 0.3, VPT mean >= 2, LRAN's VPT is lower.
-    cpu (4,000 trajectories, 2,000 steps, horizon 15): KoopGen VPT median = cap, mean >= 10.5, RMSE(t = 10) <= 0.6; LRAN and
+    smoke (256 trajectories, 2 + 2 bases): training loss <= 0.3, VPT mean >= 2 of 5, LRAN's VPT is lower. 600 steps, not
+    the 200 first planned: after the warm-up, which the plan's trial run did not have, 200 steps leave the result to the
+    sense of rotation that bases and encoder start with (VPT 1.1 to 3.8 over four seeds); the thresholds are as planned.
+    cpu (4,000 trajectories, 1,500 steps, horizon 15): KoopGen VPT median = cap, mean >= 10.5, RMSE(t = 10) <= 0.6; LRAN and
     ConstantGenerator RMSE(t = 10) >= 2x and VPT <= 1/2 of KoopGen's; DeepKoopman's VPT is not higher and its RMSE(t = 10)
     not lower; skew-only model: frequency law (E < 0.8) median error <= 2 %, correlation >= 0.99, energy error at t = 15
     <= 2x that at t = 1.5.
@@ -109,7 +112,7 @@ def smoke(effort: Effort, sets: Sets, seed: int) -> Measurement:
 
 
 def comparison(effort: Effort, sets: Sets, seed: int, full: bool) -> Measurement:
-    """All contenders; `full` has the conditions of the gpu scale instead of those for 2,000 steps."""
+    """All contenders; `full` has the conditions of the gpu scale instead of those for 1,500 steps."""
     run, score = derive(seed, 1)[0], valid_time_score(sets, THRESHOLD)
     known, outcomes = contenders(sets, effort), dict[str, Outcome]()
     for name, contender in known.items():
@@ -202,18 +205,18 @@ class FrequencyLaw:
 def measure_law(judged: Judged, sets: Sets) -> FrequencyLaw:
     """A frequency that cannot be read (no swing, or not finite) counts as an infinite error."""
     truth, forecasts = sets.test.double().cpu(), judged.forecasts.double().cpu()
-    energy = pendulum_energy(truth[:, 0])
-    errors = (pendulum_energy(forecasts) - energy[:, None]).square().mean(0).sqrt()
-    slow = energy < LIBRATION
-    energy, frequency = energy[slow], swing_frequency(forecasts[slow, :, 0], sets.dt)
-    exact = pendulum_frequency(energy)
-    relative = ((frequency - exact) / exact).abs()
+    level = energy_of(truth[:, 0])
+    errors = (energy_of(forecasts) - level[:, None]).square().mean(0).sqrt()
+    slow = level < LIBRATION
+    level, found = level[slow], swing_frequency(forecasts[slow, :, 0], sets.dt)
+    exact = torch.from_numpy(frequency(level.numpy()))
+    relative = ((found - exact) / exact).abs()
     readable = relative.isfinite()
-    pair = torch.stack([frequency[readable], exact[readable]])
+    pair = torch.stack([found[readable], exact[readable]])
     enough = int(readable.sum()) > 2
     return FrequencyLaw(
-        energy[readable],
-        frequency[readable],
+        level[readable],
+        found[readable],
         float(torch.where(readable, relative, torch.inf).median()),
         float(torch.corrcoef(pair)[0, 1]) if enough else float("nan"),
         float(errors[round(1.5 / sets.dt)]),
@@ -221,9 +224,15 @@ def measure_law(judged: Judged, sets: Sets) -> FrequencyLaw:
     )
 
 
+def energy_of(x: Float[Tensor, "... 2"]) -> Float[Tensor, "..."]:
+    """½ θ̇² − cos θ."""
+    return torch.from_numpy(energy(x.cpu().double().numpy()))
+
+
 def figures(sets: Sets, judged: Mapping[str, Judged], laws: Mapping[str, FrequencyLaw]) -> list[Figure]:
-    energy = pendulum_energy(sets.test[:, 0]).cpu()
-    swinging = int((energy - LIBRATION).abs().argmin())  # a large, visibly anharmonic swing
+    swinging = int(
+        (energy_of(sets.test[:, 0]) - LIBRATION).abs().argmin()
+    )  # a large, visibly anharmonic swing
     times = sets.dt * torch.arange(sets.test.shape[1])
     shown = {name: found for name, found in judged.items() if name != "KoopGen, skew only"}
     example = Forecasts(
@@ -234,8 +243,8 @@ def figures(sets: Sets, judged: Mapping[str, Judged], laws: Mapping[str, Frequen
     )
     errors = {name: found.curve for name, found in shown.items()}
     at_ten = "; ".join(f"{name} {found.error_at(10.0):.2g}" for name, found in shown.items())
-    order = torch.linspace(-0.999, LIBRATION, 200, dtype=torch.float64)
-    exact: Curve = (order.tolist(), pendulum_frequency(order).tolist())
+    levels = torch.linspace(-0.999, LIBRATION, 200, dtype=torch.float64)
+    exact: Curve = (levels.tolist(), frequency(levels.numpy()).tolist())
     measured = {name: (law.energies.tolist(), law.frequencies.tolist()) for name, law in laws.items()}
     return [
         forecasts_with_error_growth(

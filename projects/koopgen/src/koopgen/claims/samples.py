@@ -2,10 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from ..systems import get_system
 from .training import Sets, derive
 
@@ -18,6 +14,7 @@ class Sizes:
         train, train_steps: trajectories that windows are cut from.
         validation, validation_steps: those that judge the learning rates.
         test, test_steps: those that give the result; the steps are the horizon.
+        history: sampling intervals before the first test sample that are kept, for the echo-state network.
     """
 
     train: int
@@ -26,6 +23,7 @@ class Sizes:
     validation_steps: int
     test: int
     test_steps: int
+    history: int = 0
 
 
 def make_sets(name: str, sizes: Sizes, seed: int, sigma: float | None = None) -> Sets:
@@ -33,17 +31,16 @@ def make_sets(name: str, sizes: Sizes, seed: int, sigma: float | None = None) ->
     system = get_system(name)
     draws = zip(
         (sizes.train, sizes.validation, sizes.test),
-        (sizes.train_steps, sizes.validation_steps, sizes.test_steps),
+        (sizes.train_steps, sizes.validation_steps, sizes.history + sizes.test_steps),
         derive(seed, 3),
     )
     train, validation, test = (system.generate(n, steps, part) for n, steps, part in draws)
-    lyapunov = system.reference.lyapunov or 0.0
-    return Sets(train.x, validation.x, test.x, system.dt, lyapunov, train.sigma if sigma is None else sigma)
-
-
-def true_curves(
-    sets: Sets, channel: int, trajectory: int = 0
-) -> tuple[Float[Tensor, "n"], Float[Tensor, "n"]]:
-    """Times and one channel of one test trajectory, for a picture."""
-    truth = sets.test[trajectory, :, channel].cpu()
-    return sets.dt * torch.arange(len(truth)), truth
+    return Sets(
+        train.x,
+        validation.x,
+        test.x[:, sizes.history :],
+        system.dt,
+        system.reference.lyapunov or 0.0,
+        train.sigma if sigma is None else sigma,
+        test.x[:, : sizes.history + 1] if sizes.history else None,
+    )

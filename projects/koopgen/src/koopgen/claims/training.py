@@ -8,9 +8,9 @@ random state.
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -65,6 +65,7 @@ class Sets(NamedTuple):
         dt: sampling interval.
         lyapunov: largest Lyapunov exponent; 0 where there is none, and times stay plain.
         sigma: the scalar σ in thresholds ε σ (10.8).
+        history: samples up to and including the first of each test trajectory, for the echo-state network alone.
     """
 
     train: Float[Tensor, "n t c"]
@@ -73,10 +74,11 @@ class Sets(NamedTuple):
     dt: float
     lyapunov: float
     sigma: float
+    history: Float[Tensor, "k h c"] | None = None
 
     def to(self, device: torch.device) -> "Sets":
-        parts = (part.to(device) for part in self[:3])
-        return Sets(*parts, self.dt, self.lyapunov, self.sigma)
+        train, validation, test = (part.to(device) for part in self[:3])
+        return self._replace(train=train, validation=validation, test=test)
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ class Recipe:
         window: samples a window.
         batch_size: windows a step.
         pretrain_steps: reconstruction-only steps before (§5).
-        order: order of the Sobolev distance.
+        order, kind: of the Sobolev distance, see `KoopGenLoss`.
         rates: candidates of the peak learning rate.
         search_share: share of the steps that each candidate is tried for.
         clip: largest norm of the gradient.
@@ -100,6 +102,7 @@ class Recipe:
     batch_size: int = 128
     pretrain_steps: int = 300
     order: int = 1
+    kind: Literal["time", "space-time"] = "time"
     rates: tuple[float, ...] = RATES
     search_share: float = 0.25
     clip: float = 1.0
@@ -190,7 +193,7 @@ def train(
 def _train(
     model: LatentModel, x: Float[Tensor, "n t c"], recipe: Recipe, rate: float, seed: int, steps: int
 ) -> Training:
-    criterion = KoopGenLoss(order=recipe.order)
+    criterion = KoopGenLoss(order=recipe.order, kind=recipe.kind)
     batches = Batches(x, recipe.window, recipe.batch_size, seed)
     optimizer = make_adamw(model, Rates(rate, decay=recipe.decay))
     schedule = make_schedule(optimizer, steps)
@@ -277,6 +280,8 @@ def contest(contender: Contender, sets: Sets, recipe: Recipe, seed: int, score: 
     """
     device = sets.train.device
     warm = seeded(seed, contender.build).to(device)
+    if not bool(warm.scaler.fitted):
+        warm.scaler.fit(sets.train)
     pretrain(warm, sets.train, recipe, seed)
     scores: list[float] = []
     for rate in recipe.rates if len(recipe.rates) > 1 else ():
