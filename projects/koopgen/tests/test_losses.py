@@ -58,6 +58,19 @@ def test_weight_of_a_wave(k, samples):
         assert float(weighed / plain) == pytest.approx(weight, rel=1e-12)
 
 
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("samples", [7, 8])
+def test_even_boundary_is_the_transform_of_the_mirrored_window(order, samples):
+    """Twice the window has twice the energy and half the mode numbers."""
+    x = draw(1, samples, 3)
+    modes = torch.fft.fft(torch.cat([x, x.flip(1)], 1), dim=1, norm="ortho").abs().square().sum(2)
+    kappa = torch.fft.fftfreq(2 * samples, 1 / (2 * samples), dtype=torch.float64) / 2
+    weight = 1 + kappa**2 + (kappa**4 if order == 2 else 0)
+    expected = float(((modes * weight).sum() / 2).sqrt())
+    ours = sobolev_distance(x, torch.zeros_like(x), order, relative=False, boundary="even")
+    assert float(ours) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize("boundary", BOUNDARIES)
 @pytest.mark.parametrize("order", [0, 1, 2])
 def test_every_boundary_gives_a_norm(boundary, order):
@@ -125,6 +138,14 @@ def test_half_precision_is_computed_in_float32():
     half = sobolev_distance(u.bfloat16(), v.bfloat16())
     assert half.dtype == torch.float32
     assert float(half) == pytest.approx(float(sobolev_distance(u, v)), rel=0.02)
+
+
+def test_autocast_does_not_reach_the_transform():
+    u, v = draw(4, 30, 3).float(), draw(4, 30, 3).float()
+    expected = sobolev_distance(u, v, order=2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ours = sobolev_distance(u, v, order=2)
+    torch.testing.assert_close(ours, expected, rtol=1e-6, atol=0)
 
 
 def test_terms_and_weights():

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -55,55 +56,73 @@ def sobolev_distance(
     """
     _check(u, v, order, dims, boundary)
     u, v = (x if x.dtype == torch.float64 else x.float() for x in (u, v))
-    distance = _norm(u - v, order, dims, boundary)
-    if relative:
-        distance = distance / _norm(v, order, dims, boundary).clamp_min(eps)
-    return distance.mean()
+    with torch.autocast(u.device.type, enabled=False):  # half precision would lose what high modes have
+        distance = _norm(u - v, order, dims, boundary)
+        if relative:
+            distance = distance / _norm(v, order, dims, boundary).clamp_min(eps)
+        return distance.mean()
 
 
 def _norm(x: Window, order: int, dims: Dims, boundary: Boundary) -> Float[Tensor, "B"]:
     """‖w X̂‖₂ of each window. Linear in x up to the norm, so that it is one for every boundary."""
     if order == 0:
         return torch.linalg.vector_norm(x, dim=(1, 2))  # Parseval
-    line = None
-    if boundary == "detrend":
-        rise = torch.linspace(0, 1, x.shape[1], dtype=x.dtype, device=x.device)[:, None]
-        line = x[:, :1] + rise * (x[:, -1:] - x[:, :1])
-        x = x - line
-    elif boundary == "even":
-        x = torch.cat([x, x.flip(1)], 1) / math.sqrt(
-            2
-        )  # twice as long: half the energy each, modes counted in halves
-    period = x.shape[1] / (2 if boundary == "even" else 1)
-    weight = _weight(x.shape[1], period, x.shape[2], order, dims, x.dtype, x.device)
-    modes = torch.fft.rfft(x, dim=1, norm="ortho")
-    if dims == "space-time":
-        modes = torch.fft.fft(modes, dim=2, norm="ortho")
-    norm = torch.linalg.vector_norm(torch.view_as_real(modes) * weight, dim=(1, 2, 3))
-    if line is None:
-        return norm
-    return torch.linalg.vector_norm(torch.stack([norm, torch.linalg.vector_norm(line, dim=(1, 2))]), dim=0)
+    transform, weight, across = _transform(
+        x.shape[1], x.shape[2] if dims == "space-time" else None, order, boundary, x.dtype, x.device
+    )
+    modes = F.linear(x.transpose(1, 2), transform).transpose(1, 2)  # one product for the batch
+    if across is not None:
+        modes = F.linear(modes, across)
+    return torch.linalg.vector_norm((modes * weight).flatten(1), dim=1)
 
 
 @lru_cache(maxsize=64)
-def _weight(
+def _transform(
     samples: int,
-    period: float,
-    channels: int,
+    channels: int | None,
     order: int,
-    dims: Dims,
+    boundary: Boundary,
     dtype: torch.dtype,
     device: torch.device,
-) -> Float[Tensor, "modes channels_or_1 1"]:
-    """w of each mode of a half spectrum, √2 larger where the mode stands for its mirror image too."""
-    # fftfreq · T gives whole mode numbers for odd T as well (§10.7d)
-    kappa = torch.fft.rfftfreq(samples, 1 / samples, dtype=torch.float64) * (period / samples)
+) -> tuple[
+    Float[Tensor, "modes T"], Float[Tensor, "modes channels_or_1"], Float[Tensor, "modes channels"] | None
+]:
+    """Orthonormal real transform over time, w of its modes, and the transform over the channels of a field.
+
+    Windows are short: a product with a matrix costs a fraction of an FFT with its complex gradients, and has the same
+    norm, because sines and cosines of a mode carry the energy of its two complex exponentials.
+    """
+    basis, kappa = _cosines(samples) if boundary == "even" else _waves(samples)
     square = kappa.square()[:, None]
-    if dims == "space-time":
-        square = square + torch.fft.fftfreq(channels, 1 / channels, dtype=torch.float64).square()
-    weight = 1 + square + (square.square() if order == 2 else 0)
-    weight[1 : (samples + 1) // 2] *= 2
-    return weight.sqrt()[..., None].to(dtype=dtype, device=device)
+    across = None
+    if channels is not None:
+        waves, kappa_x = _waves(channels)
+        square, across = square + kappa_x.square(), waves.to(dtype=dtype, device=device)
+    weight = (1 + square + (square.square() if order == 2 else 0)).sqrt()
+    if boundary == "detrend":
+        rise = torch.linspace(0, 1, samples, dtype=torch.float64)
+        line = torch.zeros(samples, samples, dtype=torch.float64)
+        line[:, 0], line[:, -1] = 1 - rise, rise
+        basis = torch.cat([basis - basis @ line, line])
+        weight = torch.cat([weight, torch.ones(samples, weight.shape[1], dtype=torch.float64)])
+    return basis.to(dtype=dtype, device=device), weight.to(dtype=dtype, device=device), across
+
+
+def _waves(n: int) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n"]]:
+    """Orthonormal sines and cosines on n points, and the mode number of each: a whole one, for odd n too (§10.7d)."""
+    angle = 2 * math.pi * torch.arange(n, dtype=torch.float64) / n
+    cosines = torch.arange(n // 2 + 1)
+    sines = torch.arange(1, (n + 1) // 2)
+    kappa = torch.cat([cosines, sines])
+    rows = torch.cat([torch.cos(cosines[:, None] * angle), torch.sin(sines[:, None] * angle)])
+    return rows / rows.norm(dim=1, keepdim=True), kappa.double()
+
+
+def _cosines(n: int) -> tuple[Float[Tensor, "n n"], Float[Tensor, "n"]]:
+    """The orthonormal cosine transform (type II): waves of the window and its mirror image, in halves of a period."""
+    k = torch.arange(n, dtype=torch.float64)
+    rows = torch.cos(math.pi * k[:, None] * (torch.arange(n, dtype=torch.float64) + 0.5) / n)
+    return rows / rows.norm(dim=1, keepdim=True), k / 2
 
 
 def _check(u: Window, v: Window, order: int, dims: str, boundary: str) -> None:
