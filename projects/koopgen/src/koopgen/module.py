@@ -12,8 +12,10 @@ from .data import TrajectoryDataModule
 from .latent import LatentModel
 from .losses import CollapseDetector, KoopGenLoss
 from .metrics import divergence_rate, rmse_curve, valid_prediction_time
+from .model import GeneratorModel
 from .objective import reconstruction_loss, window_loss
 from .optim import Rates, make_adamw, make_schedule
+from .parsimony import parsimony_penalty
 
 
 class KoopGenModule(lightning.LightningModule):
@@ -37,6 +39,7 @@ class KoopGenModule(lightning.LightningModule):
         sigma: the scalar σ, in units of the state; that of the training data (rms over channels) if None (10.8).
         loss_window: samples at the start of a validation trajectory that `val/loss` is measured over; as many as a
             training window has makes it comparable with `train/loss`.
+        parsimony: weight of the regulariser ‖Δt G_d‖_F, "explain by rotation first" (§3.6); 0 leaves it out.
         collapse_after: epochs in a row above a relative prediction loss of 0.9 that mean collapse.
 
     Example:
@@ -58,6 +61,7 @@ class KoopGenModule(lightning.LightningModule):
         threshold: float = 0.3,
         sigma: float | None = None,
         loss_window: int = 30,
+        parsimony: float = 0.0,
         collapse_after: int = 5,
     ):
         super().__init__()
@@ -70,8 +74,13 @@ class KoopGenModule(lightning.LightningModule):
             raise ValueError(f"sigma must be positive, got {sigma}")
         if loss_window < 2:
             raise ValueError(f"loss_window must be at least 2 samples, got {loss_window}")
+        if parsimony < 0 or (parsimony > 0 and not isinstance(model, GeneratorModel)):
+            raise ValueError(
+                f"parsimony must be at least 0, and 0 for a model without a generator, got {parsimony} "
+                f"with {type(model).__name__}"
+            )
         self.model = model
-        self.loss_window = loss_window
+        self.loss_window, self.parsimony = loss_window, parsimony
         self.loss = loss or KoopGenLoss()
         self.rates = rates or Rates()
         self.pretrain_steps, self.pretrain_rate = pretrain_steps, pretrain_rate
@@ -122,7 +131,12 @@ class KoopGenModule(lightning.LightningModule):
         self._predictions.append(terms.prediction.detach())
         values = {"loss": terms.total, "prediction": terms.prediction, "linear": terms.linear}
         self._log("train", {name: value.detach() for name, value in values.items()}, len(batch))
-        return terms.total
+        if self.parsimony == 0:
+            return terms.total
+        assert isinstance(self.model, GeneratorModel)
+        penalty = parsimony_penalty(self.model, batch)
+        self._log("train", {"parsimony": penalty.detach()}, len(batch))
+        return terms.total + self.parsimony * penalty
 
     def on_train_epoch_end(self) -> None:
         if not self._predictions or self.loss.kind == "mse":

@@ -48,7 +48,7 @@ LIMITS: dict[str, dict[torch.dtype, float]] = {
 }
 """Largest residual allowed, relative to the size of what is compared where that is not 1."""
 
-CAYLEY_RATIO = (6.5, 8.5)
+CAYLEY_RATIO = (7.5, 8.5)
 """Error of the Cayley step over that of half the step: 8 in the limit (P6)."""
 
 
@@ -60,7 +60,7 @@ CAYLEY_RATIO = (6.5, 8.5)
 def exact_structure(scale: Scale, seed: int) -> Measurement:
     """P1–P8 for random weights and after 20 optimiser steps, in float32 and float64. smoke: d in {2, 6, 32}, P5 over 10⁴
     steps; cpu: d = 64 too, 10⁵ steps; gpu, paper: on the device, d = 128 too. P1 exactly 0; P2 < 1e-5 (float32), 1e-12
-    (float64); P4 < 1e-10 (float64); P5 < 1e-9 (float64); the Cayley error falls by 6.5 to 8.5 per halved step (P6)."""
+    (float64); P4 < 1e-10 (float64); P5 < 1e-9 (float64); the Cayley error falls by 7.5 to 8.5 per halved step (P6)."""
     return measure(EFFORTS[scale], seed, device_for(scale))
 
 
@@ -82,7 +82,7 @@ def measure(effort: Effort, seed: int, device: torch.device) -> Measurement:
     order = CAYLEY_RATIO[0] <= min(ratios) and max(ratios) <= CAYLEY_RATIO[1]
     values: dict[str, Value] = {
         "all_residuals_within_their_limits": all(held.values()),
-        "cayley_error_ratio_between_6.5_and_8.5": order,
+        "cayley_error_ratio_between_7.5_and_8.5": order,
         "cayley_ratio_least": min(ratios),
         "cayley_ratio_largest": max(ratios),
         "norm_drift": drift,
@@ -115,7 +115,9 @@ def _builder(d: int, field: str, dissipation: str, cap: float | None) -> Callabl
 def trained(d: int, seed: int, device: torch.device, steps: int = 20) -> CartesianGenerator:
     """The generator of a small model of Lorenz-63 after `steps` optimiser steps."""
     sets = make_sets("lorenz63", Sizes(32, 20, 1, 1, 1, 1), derive(seed, 1)[0]).to(device)
-    model = seeded(seed, lambda: KoopGen(3, d, m_skew=3, m_self=3, hidden=16, dt=sets.dt)).to(device)
+    model = seeded(
+        seed, lambda: KoopGen(3, d, m_skew=3, m_self=3, hidden=16, dt=sets.dt, normalisation="global")
+    ).to(device)
     model.scaler.fit(sets.train)
     train(model, sets.train, Recipe(steps, window=10, batch_size=32), 1e-2, seed, steps)
     return model.generator.eval()
@@ -207,7 +209,7 @@ def _relative(a: Tensor, b: Tensor) -> Tensor:
 def cayley_ratio(generator: CartesianGenerator, z: Float[Tensor, "b d"]) -> float:
     """P6: the error of a Cayley step over that of one of half its length."""
     G = generator(z)
-    tau = 0.3 / float(G.abs().sum(-1).amax())
+    tau = 0.02 / float(G.abs().sum(-1).amax())  # so short that the third order dominates
 
     def error(step: float) -> float:
         return float((cayley_step(G, z, tau=step) - expm_step(G, z, tau=step)).norm())
