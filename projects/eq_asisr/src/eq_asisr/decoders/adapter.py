@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from eq_asisr.coords import CellMode, cell_matrices, require_cell_mode, rotation_matrices
 from tenfold.groups import CyclicGroup
 
-from .decoder import Decoder, full_precision, to_rows
+from .decoder import Decoder, LocalFunction, full_precision, to_rows
 
 
 class EqINRAdapter(Decoder):
@@ -69,25 +69,23 @@ class EqINRAdapter(Decoder):
         self.group.split(features, 1)  # says which number of channels would fit
         return to_rows(features, self.order)
 
-    def evaluate(
-        self,
-        rows: Float[Tensor, "b q k width"],
-        offset: Float[Tensor, "b q k 2"],
-        cell: Float[Tensor, "#b #q 2"],
-    ) -> Float[Tensor, "b q k out_channels"]:
+    def local_function(self, cell: Float[Tensor, "#b #q 2"]) -> LocalFunction:
         assert self.group is not None
-        fields = rows.unflatten(-1, (self.order, -1))
-        with full_precision(rows.device):
-            coord = torch.einsum("sij,...j->...si", rotation_matrices(self.group, offset), offset)
-            inputs = [fields, coord]
-            if self.cell_decode:
-                seen = cell_matrices(self.group, self.cell_mode, cell)
-                cells = torch.einsum("sij,...j->...si", seen, cell).unsqueeze(2)
-                inputs.append(cells.expand_as(coord))
-        values = self.inr(*inputs)
-        expected = (*coord.shape[:-1], self.out_channels)
-        if values.shape != expected:
-            raise ValueError(
-                f"inr returned shape {tuple(values.shape)} for features {tuple(fields.shape)}, expected {expected}"
-            )
-        return values.mean(-2)
+        turns = rotation_matrices(self.group, cell)
+        cells = torch.einsum("sij,...j->...si", cell_matrices(self.group, self.cell_mode, cell), cell)
+
+        def colours(rows: Tensor, offset: Tensor) -> Tensor:
+            fields = rows.unflatten(-1, (self.order, -1))
+            with full_precision(rows.device):
+                coord = torch.einsum("sij,...j->...si", turns, offset)
+            seen = [cells.unsqueeze(2).expand_as(coord)] if self.cell_decode else []
+            values = self.inr(fields, coord, *seen)
+            expected = (*coord.shape[:-1], self.out_channels)
+            if values.shape != expected:
+                raise ValueError(
+                    f"inr returned shape {tuple(values.shape)} for features {tuple(fields.shape)}, "
+                    f"expected {expected}"
+                )
+            return values.mean(-2)
+
+        return colours

@@ -3,11 +3,12 @@
     f(q) = Σ_j w_j(q) · f_{F_j}(x_j)         j over the neighbours of q, x_j = q seen from the centre of pixel j
 
 A decoder says which part of its local function is linear in the features, or does not depend on the query at all. That
-part, `prepare`, is computed once per LR pixel; `evaluate` does the rest for every query and neighbour. A query then costs
-one look-up of a finished row per neighbour instead of a look-up of the features and the whole network.
+part, `prepare`, is computed once per LR pixel; `local_function` does the rest for every query and neighbour. A query then
+costs one look-up of a finished row per neighbour instead of a look-up of the features and the whole network.
 """
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,6 +20,13 @@ from tenfold.groupconv.checks import require_maps, require_positive
 from tenfold.groups import CyclicGroup
 
 # `torch.amp.is_autocast_available` would say it too, but torch 2.11 cannot compile a call of it.
+# Numbers in the rows of a block: on the CPU these stay in the second-level cache from the look-up to the colour.
+_BLOCK = 2**17
+
+LocalFunction = Callable[
+    [Float[Tensor, "b q k width"], Float[Tensor, "b q k 2"]], Float[Tensor, "b q k out_channels"]
+]
+
 _AUTOCAST_DEVICES = frozenset({"cpu", "cuda", "hpu", "mps", "xpu"})
 
 
@@ -56,18 +64,15 @@ class Decoder(nn.Module):
         """One row per LR pixel: what queries need of it."""
         raise NotImplementedError
 
-    def evaluate(
-        self,
-        rows: Float[Tensor, "b q k width"],
-        offset: Float[Tensor, "b q k 2"],
-        cell: Float[Tensor, "#b #q 2"],
-    ) -> Float[Tensor, "b q k out_channels"]:
-        """The local functions of some pixels. May overwrite `rows`.
+    def local_function(self, cell: Float[Tensor, "#b #q 2"]) -> LocalFunction:
+        """The colours seen from some pixels, `(rows, offset) -> values`; what does not depend on them is formed here, once.
 
         Args:
-            rows: of the neighbours.
-            offset: of the query from their centres, two units an LR pitch.
-            cell: of the output pixel, in the same units.
+            cell: height and width of the output pixels, in units of half an LR pitch.
+
+        Returns:
+            A function of the rows of the neighbours, which it may overwrite, and of the offsets of the queries from the
+            neighbours' centres, in the same units.
         """
         raise NotImplementedError
 
@@ -87,9 +92,20 @@ class Decoder(nn.Module):
         self, rows: Float[Tensor, "b pixels width"], cell: Float[Tensor, "#b #q 2"], near: Neighbours
     ) -> Float[Tensor, "b q out_channels"]:
         """The weighted sum over the neighbours, `cell` in units of half an LR pitch."""
+        if torch.is_grad_enabled() or rows.device.type != "cpu" or cell.shape[1] > 1:
+            return self._sum(rows, near, self.local_function(cell))
+        block = max(1, _BLOCK // (near.index.shape[-1] * rows.shape[-1]))
+        images = []
+        for i in range(len(rows)):
+            function = self.local_function(cell[i % len(cell)].unsqueeze(0))
+            own = (part[i % len(part)].unsqueeze(0).split(block, 1) for part in near)
+            blocks = [self._sum(rows[i : i + 1], Neighbours(*parts), function) for parts in zip(*own)]
+            images.append(torch.cat(blocks, 1))
+        return torch.cat(images)
+
+    def _sum(self, rows: Tensor, near: Neighbours, function: LocalFunction) -> Tensor:
         gathered = gather(rows, near.index)
-        offset = near.offset.expand(*gathered.shape[:3], 2)
-        values = self.evaluate(gathered, offset, cell)
+        values = function(gathered, near.offset.expand(*gathered.shape[:3], 2))
         return (values * near.weight.unsqueeze(-1)).sum(-2)
 
     def require_features(self, features: Tensor) -> None:

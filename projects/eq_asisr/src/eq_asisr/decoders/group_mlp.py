@@ -20,6 +20,8 @@ from tenfold.groups import CyclicGroup
 
 from .decoder import full_precision, require_multiple
 
+LinearMaps = list[tuple[Tensor, Tensor]]
+
 
 class InvariantMLP(nn.Module):
     """The output layer: sum over the group, a linear map, then linear layers with ReLUs between them.
@@ -50,22 +52,27 @@ class InvariantMLP(nn.Module):
     def forward(self, x: Float[Tensor, "*n channels"]) -> Float[Tensor, "*n out_channels"]:
         return self.from_sum(self.group.split(x, -1).sum(-1))
 
-    def from_sum(self, summed: Float[Tensor, "*n in_fields"]) -> Float[Tensor, "*n out_channels"]:
-        """The same for fields that are summed over the group already."""
-        weight, bias = self.projection.weight, self.projection.bias
-        layers = list(self.layers)
-        if layers and _product_is_cheaper(weight, layers[0].weight):
-            first = layers.pop(0)
-            with full_precision(summed.device):
-                bias = F.linear(bias, first.weight, first.bias)
-                weight = first.weight @ weight
-            x = F.linear(summed, weight, bias)
-            x = F.relu(x, inplace=True) if layers else x
-        else:
-            x = F.linear(summed, weight, bias)
-        for i, layer in enumerate(layers):
-            x = layer(x)
-            x = F.relu(x, inplace=True) if i < len(layers) - 1 else x
+    def folded(self) -> LinearMaps:
+        """Weights and biases of the linear maps between the ReLUs, the sum over the group taken."""
+        maps = [(layer.weight, layer.bias) for layer in (self.projection, *self.layers)]
+        if len(maps) > 1:
+            (first, bias), (second, shift) = maps[:2]
+            if second.shape[0] * first.shape[1] > first.numel() + second.numel():
+                return [(first, bias), *maps[1:]]  # what stands between them is narrow
+            with full_precision(first.device):
+                maps[:2] = [(second @ first, F.linear(bias, second, shift))]
+        return maps
+
+    def from_sum(
+        self, x: Float[Tensor, "*n in_fields"], maps: LinearMaps | None = None
+    ) -> Float[Tensor, "*n out_channels"]:
+        """The same for fields that are summed over the group already; `maps` is what `folded` returned."""
+        maps = self.folded() if maps is None else maps
+        linear = len(self.layers) + 1 - len(maps)  # 1: the first two are one
+        for i, (weight, bias) in enumerate(maps):
+            x = F.linear(x, weight, bias)
+            if 0 < i + linear < len(self.layers):
+                x = F.relu(x, inplace=True)
         return x
 
 
@@ -118,16 +125,18 @@ class GroupMLP(nn.Module):
             x = F.relu(layer(x))
         return self.head(x)
 
-    def after_first_(self, x: Float[Tensor, "*n channels"]) -> Float[Tensor, "*n out_channels"]:
+    def after_first_(
+        self, x: Float[Tensor, "*n channels"], maps: LinearMaps
+    ) -> Float[Tensor, "*n out_channels"]:
         """The rest, from the first layer's output before the ReLU, laid out (orientation, field). Overwrites `x`."""
         order = self.group.order
         x = F.relu(x, inplace=True).unflatten(-1, (order, -1))
         if not self.intermediate:
-            return self.head.from_sum(x.sum(-2))
+            return self.head.from_sum(x.sum(-2), maps)
         x = x.transpose(-1, -2).flatten(-2)
         for layer in self.intermediate:
             x = F.relu(layer(x), inplace=True)
-        return self.head(x)
+        return self.head.from_sum(self.group.split(x, -1).sum(-1), maps)
 
     def first_weight(self) -> Float[Tensor, "order fields in_fields order"]:
         """The dense weight of the first layer, [orientation, field] × [input field, orientation]."""
@@ -139,8 +148,3 @@ class GroupMLP(nn.Module):
         """The bias of the first layer, laid out (orientation, field)."""
         assert self.first.bias is not None
         return self.first.bias.repeat(self.group.order)
-
-
-def _product_is_cheaper(first: Tensor, second: Tensor) -> bool:
-    """Whether one map from the inputs of `first` to the outputs of `second` has fewer weights than the two."""
-    return second.shape[0] * first.shape[1] <= first.numel() + second.numel()

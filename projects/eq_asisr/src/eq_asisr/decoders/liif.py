@@ -20,7 +20,7 @@ from tenfold.groupconv import GroupConv2d
 from tenfold.groupconv.checks import require_positive
 from tenfold.groups import CyclicGroup
 
-from .decoder import Decoder, add_linear_, full_precision, to_rows
+from .decoder import Decoder, LocalFunction, add_linear_, full_precision, to_rows
 from .group_mlp import GroupMLP
 
 
@@ -81,20 +81,19 @@ class LIIF(Decoder):
         kernel = first.weight[:, : self.n_features].unflatten(1, (-1, side, side))
         return to_rows(F.conv2d(features, kernel, first.bias, padding=side // 2))
 
-    def evaluate(
-        self,
-        rows: Float[Tensor, "b q k width"],
-        offset: Float[Tensor, "b q k 2"],
-        cell: Float[Tensor, "#b #q 2"],
-    ) -> Float[Tensor, "b q k out_channels"]:
+    def local_function(self, cell: Float[Tensor, "#b #q 2"]) -> LocalFunction:
         weight = self.layers[0].weight[:, self.n_features :]
-        inputs = self.coord_scale * offset
-        if self.cell_decode:
-            inputs = torch.cat([inputs, cell.unsqueeze(2).expand_as(offset)], -1)
-        x = add_linear_(rows, inputs, weight)
-        for layer in self.layers[1:]:
-            x = layer(F.relu(x, inplace=True))
-        return x
+
+        def colours(rows: Tensor, offset: Tensor) -> Tensor:
+            inputs = self.coord_scale * offset
+            if self.cell_decode:
+                inputs = torch.cat([inputs, cell.unsqueeze(2).expand_as(offset)], -1)
+            x = add_linear_(rows, inputs, weight)
+            for layer in self.layers[1:]:
+                x = layer(F.relu(x, inplace=True))
+            return x
+
+        return colours
 
 
 class EqLIIF(Decoder):
@@ -170,18 +169,18 @@ class EqLIIF(Decoder):
         weight = self.mlp.first_weight()[:, :, : self.n_fields].flatten(2).flatten(0, 1)
         return F.linear(to_rows(features), weight, self.mlp.first_bias())
 
-    def evaluate(
-        self,
-        rows: Float[Tensor, "b q k width"],
-        offset: Float[Tensor, "b q k 2"],
-        cell: Float[Tensor, "#b #q 2"],
-    ) -> Float[Tensor, "b q k out_channels"]:
-        inputs = offset
-        if self.cell_decode:
-            inputs = torch.cat([cell.unsqueeze(2).expand_as(offset), offset], -1)
-        with full_precision(rows.device):
+    def local_function(self, cell: Float[Tensor, "#b #q 2"]) -> LocalFunction:
+        with full_precision(cell.device):
             weight = self._query_weight()
-        return self.mlp.after_first_(add_linear_(rows, inputs, weight))
+        maps = self.mlp.head.folded()
+
+        def colours(rows: Tensor, offset: Tensor) -> Tensor:
+            inputs = offset
+            if self.cell_decode:
+                inputs = torch.cat([cell.unsqueeze(2).expand_as(offset), offset], -1)
+            return self.mlp.after_first_(add_linear_(rows, inputs, weight), maps)
+
+        return colours
 
     def _query_weight(self) -> Float[Tensor, "width inputs"]:
         """What the first layer makes of cell and coordinate: both are linear in what the orientations see of them."""

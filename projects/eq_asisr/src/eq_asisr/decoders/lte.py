@@ -20,7 +20,7 @@ from tenfold.groupconv import Basis, GroupConv2d, GroupLinear
 from tenfold.groupconv.checks import require_positive
 from tenfold.groups import CyclicGroup
 
-from .decoder import Decoder, full_precision, require_multiple, to_rows
+from .decoder import Decoder, LocalFunction, full_precision, require_multiple, to_rows
 from .group_mlp import InvariantMLP
 
 
@@ -83,21 +83,21 @@ class LTE(Decoder):
         self.require_features(features)
         return torch.cat([to_rows(self.coef(features)), to_rows(self.freq(features))], -1)
 
-    def evaluate(
-        self,
-        rows: Float[Tensor, "b q k width"],
-        offset: Float[Tensor, "b q k 2"],
-        cell: Float[Tensor, "#b #q 2"],
-    ) -> Float[Tensor, "b q k out_channels"]:
-        cosine, sine, along_row, along_column = rows.chunk(4, -1)
-        with full_precision(rows.device):
-            row, column = (self.coord_scale * offset).unsqueeze(-2).unbind(-1)  # b q k 1
+    def local_function(self, cell: Float[Tensor, "#b #q 2"]) -> LocalFunction:
+        with full_precision(cell.device):
             phase = None if self.phase is None else self.phase(cell).unsqueeze(2)
-            cos, sin = _waves(along_row, along_column, row, column, phase)
-        x = torch.cat([cosine * cos, sine * sin], -1).to(self.layers[0].weight.dtype)
-        for i, layer in enumerate(self.layers):
-            x = layer(x) if i == 0 else layer(F.relu(x, inplace=True))
-        return x
+
+        def colours(rows: Tensor, offset: Tensor) -> Tensor:
+            cosine, sine, along_row, along_column = rows.chunk(4, -1)
+            with full_precision(rows.device):
+                row, column = (self.coord_scale * offset).unsqueeze(-2).unbind(-1)  # b q k 1
+                cos, sin = _waves(along_row, along_column, row, column, phase)
+            x = torch.cat([cosine * cos, sine * sin], -1).to(self.layers[0].weight.dtype)
+            for i, layer in enumerate(self.layers):
+                x = layer(x) if i == 0 else layer(F.relu(x, inplace=True))
+            return x
+
+        return colours
 
 
 class EqLTE(Decoder):
@@ -175,21 +175,21 @@ class EqLTE(Decoder):
         halves = [half for conv in (self.coef, self.freq) for half in conv(features).chunk(2, 1)]
         return torch.cat([to_rows(half, self.order) for half in halves], -1)
 
-    def evaluate(
-        self,
-        rows: Float[Tensor, "b q k width"],
-        offset: Float[Tensor, "b q k 2"],
-        cell: Float[Tensor, "#b #q 2"],
-    ) -> Float[Tensor, "b q k out_channels"]:
-        cosine, sine, along_row, along_column = rows.unflatten(-1, (4, self.order, -1)).unbind(-3)
-        with full_precision(rows.device):
-            seen = rotation_matrices(self.head.group, offset)
-            row, column = (self.coord_scale * offset @ seen.flatten(0, 1).T).unflatten(-1, (-1, 2)).unbind(-1)
-            cos, sin = _waves(
-                along_row, along_column, row.unsqueeze(-1), column.unsqueeze(-1), self._phase(cell)
-            )
-        summed = torch.cat([(cosine * cos).sum(-2), (sine * sin).sum(-2)], -1)
-        return self.head.from_sum(summed.to(self.head.projection.weight.dtype))
+    def local_function(self, cell: Float[Tensor, "#b #q 2"]) -> LocalFunction:
+        with full_precision(cell.device):
+            phase = self._phase(cell)
+            turns = self.coord_scale * rotation_matrices(self.head.group, cell).flatten(0, 1).T
+        maps = self.head.folded()
+
+        def colours(rows: Tensor, offset: Tensor) -> Tensor:
+            cosine, sine, along_row, along_column = rows.unflatten(-1, (4, self.order, -1)).unbind(-3)
+            with full_precision(rows.device):
+                seen = (offset @ turns).unflatten(-1, (-1, 1, 2))
+                cos, sin = _waves(along_row, along_column, seen[..., 0], seen[..., 1], phase)
+            summed = torch.cat([(cosine * cos).sum(-2), (sine * sin).sum(-2)], -1)
+            return self.head.from_sum(summed.to(self.head.projection.weight.dtype), maps)
+
+        return colours
 
     def _phase(self, cell: Float[Tensor, "#b #q 2"]) -> Float[Tensor, "#b #q 1 order waves"] | None:
         if self.phase is None:

@@ -17,7 +17,7 @@ from tenfold.groupconv import Basis, GroupConv2d
 from tenfold.groupconv.checks import require_positive
 from tenfold.groups import CyclicGroup
 
-from .decoder import Decoder, full_precision, to_rows
+from .decoder import Decoder, LocalFunction, full_precision, to_rows
 
 _SCALE = 1 / 100
 
@@ -69,15 +69,13 @@ class OPE(Decoder):
         self.require_features(features)
         return to_rows(self.coefficients(features))
 
-    def evaluate(
-        self,
-        rows: Float[Tensor, "b q k width"],
-        offset: Float[Tensor, "b q k 2"],
-        cell: Float[Tensor, "#b #q 2"],
-    ) -> Float[Tensor, "b q k out_channels"]:
-        with full_precision(rows.device):
-            functions = position_encoding(self.coord_scale * offset, self.max_freq)
-            return _SCALE * _products(rows, functions, self.out_channels)
+    def local_function(self, cell: Float[Tensor, "#b #q 2"]) -> LocalFunction:
+        def colours(rows: Tensor, offset: Tensor) -> Tensor:
+            with full_precision(rows.device):
+                functions = position_encoding(self.coord_scale * offset, self.max_freq)
+                return _SCALE * _products(rows, functions, self.out_channels)
+
+        return colours
 
 
 class EqOPE(Decoder):
@@ -143,18 +141,17 @@ class EqOPE(Decoder):
         by_channel = maps.unflatten(1, (self.out_channels, -1, order)).transpose(2, 3).flatten(1, 3)
         return to_rows(by_channel)
 
-    def evaluate(
-        self,
-        rows: Float[Tensor, "b q k width"],
-        offset: Float[Tensor, "b q k 2"],
-        cell: Float[Tensor, "#b #q 2"],
-    ) -> Float[Tensor, "b q k out_channels"]:
+    def local_function(self, cell: Float[Tensor, "#b #q 2"]) -> LocalFunction:
         group = self.coefficients.group
-        with full_precision(rows.device):
-            seen = self.coord_scale * rotation_matrices(group, offset).flatten(0, 1)
-            rotated = (offset @ seen.T).unflatten(-1, (-1, 2))
-            functions = position_encoding(rotated, self.max_freq).flatten(-2)
-            return _SCALE / group.order * _products(rows, functions, self.out_channels)
+        turns = self.coord_scale * rotation_matrices(group, cell).flatten(0, 1).T
+
+        def colours(rows: Tensor, offset: Tensor) -> Tensor:
+            with full_precision(rows.device):
+                seen = (offset @ turns).unflatten(-1, (-1, 2))
+                functions = position_encoding(seen, self.max_freq).flatten(-2)
+                return _SCALE / group.order * _products(rows, functions, self.out_channels)
+
+        return colours
 
 
 def position_encoding(x: Float[Tensor, "*n 2"], max_freq: int) -> Float[Tensor, "*n functions"]:
