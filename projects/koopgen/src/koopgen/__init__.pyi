@@ -11,6 +11,7 @@ from .esn import EchoStateNetwork as EchoStateNetwork
 from .esn import tune_echo_state as tune_echo_state
 from .gates import MixtureGate as MixtureGate
 from .generators import CartesianGenerator as CartesianGenerator
+from .generators import Generator as Generator
 from .generators import GeneratorParts as GeneratorParts
 from .generators import SelfAdjointBases as SelfAdjointBases
 from .generators import SkewAdjointBases as SkewAdjointBases

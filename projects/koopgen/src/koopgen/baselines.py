@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .arguments import check_above_zero, check_choice, check_last, check_positive
 from .gates import MixtureGate
-from .generators import FIELDS, GeneratorParts, real_block
+from .generators import FIELDS, Generator, GeneratorParts, real_block
 from .latent import Advance, LatentModel
 from .model import TARGET, GeneratorModel, KoopGen, default_time_scale
 from .nets import ACTIVATIONS, MLP
@@ -186,13 +186,11 @@ class ConstantGenerator(KoopGen):
         return advance
 
 
-class UnstructuredBases(nn.Module):
+class UnstructuredBases(Generator):
     """G(z) = scale sum_i w_i(z) R(A_i, B_i) with one softmax over all and no symmetry imposed.
 
     `parts` splits G into its skew and symmetric part after the fact, for the same read-outs.
     """
-
-    scale: Tensor
 
     def __init__(self, d: int, m: int, field: str, gate: MixtureGate, scale: float):
         super().__init__()
@@ -216,10 +214,6 @@ class UnstructuredBases(nn.Module):
         """z -> G(z) with what does not depend on z computed once."""
         free = self.free.flatten(1) * self.scale
         return lambda z: self._matrix(self.gate(z)[0], free)
-
-    def forward(self, z: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d d"]:
-        check_last("z", z, self.d, "d")
-        return self.bind()(z)
 
     def parts(self, z: Float[Tensor, "*b d"]) -> GeneratorParts:
         """Skew and symmetric part of G(z); all weights are alpha."""

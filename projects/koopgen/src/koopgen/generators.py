@@ -158,7 +158,7 @@ class SelfAdjointBases(_Bases):
             # M Mᵀ has the mean eigenvalue 2 of the matrix of independent entries it starts as, 1 in the real field.
             mean = 0.2 if cap is None else cap
             with torch.no_grad():
-                self.free *= math.sqrt(mean / (2 if field == "complex" else 1))
+                self.free.mul_(math.sqrt(mean / (2 if field == "complex" else 1)))
 
     def coordinates(self) -> Float[Tensor, "m c n n"]:
         if self.sign == "free":
@@ -188,7 +188,27 @@ def check_cap(sign: str, cap: float | None) -> None:
         raise ValueError(f"cap={cap} belongs to 'capped', got {sign!r}")
 
 
-class CartesianGenerator(nn.Module):
+class Generator(nn.Module):
+    """z -> G(z), with its two parts and, for roll-outs, a function that has computed once what does not depend on z."""
+
+    d: int
+    gate: nn.Module
+    scale: Tensor
+
+    def parts(self, z: Float[Tensor, "*b d"]) -> GeneratorParts:
+        """Skew and symmetric part of G(z), and the weights of the gate."""
+        raise NotImplementedError
+
+    def bind(self) -> Callable[[Float[Tensor, "*b d"]], Float[Tensor, "*b d d"]]:
+        """The function z -> G(z) for the steps of a roll-out."""
+        raise NotImplementedError
+
+    def forward(self, z: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d d"]:
+        check_last("z", z, self.d, "d")
+        return self.bind()(z)
+
+
+class CartesianGenerator(Generator):
     """z -> G(z) = scale (sum_i alpha_i(z) S_i + sum_j beta_j(z) H_j), with the weights of a gate.
 
     The two parts are exactly skew and exactly symmetric for every z and every value of the parameters.
@@ -214,8 +234,6 @@ class CartesianGenerator(nn.Module):
         >>> torch.allclose(generator(z), parts.total, atol=1e-6)
         True
     """
-
-    scale: Tensor
 
     def __init__(
         self,
@@ -287,10 +305,6 @@ class CartesianGenerator(nn.Module):
             return (torch.cat(self.gate(z), -1) @ bases).unflatten(-1, (self.d, self.d))
 
         return generator
-
-    def forward(self, z: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d d"]:
-        check_last("z", z, self.d, "d")
-        return self.bind()(z)
 
     def extra_repr(self) -> str:
         """Shown by print."""

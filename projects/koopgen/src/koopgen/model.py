@@ -5,14 +5,13 @@ z_{k+1} = exp(Δt G(z_k)) z_k,      G(z) = G_s(z) + G_d(z) per unit of physical 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .arguments import check_above_zero, check_count, check_positive
-from .generators import CartesianGenerator, GeneratorParts
+from .generators import CartesianGenerator, Generator, GeneratorParts
 from .latent import Advance, LatentModel
 from .propagators import get_propagator, growth_bound
 
@@ -53,20 +52,6 @@ class Certificate:
         return self.excess <= 32 * steps * torch.finfo(self.z.dtype).eps
 
 
-class Generator(Protocol):
-    """What a `GeneratorModel` needs of its generator."""
-
-    def parts(self, z: Tensor) -> GeneratorParts: ...
-    def bind(self) -> "BoundGenerator": ...
-    def __call__(self, z: Tensor) -> Tensor: ...
-
-
-class BoundGenerator(Protocol):
-    """z -> G(z)."""
-
-    def __call__(self, z: Tensor) -> Tensor: ...
-
-
 class GeneratorModel(LatentModel):
     """A latent model advanced by the exponential of a generator G(z), with the read-outs of §3.10.
 
@@ -74,7 +59,7 @@ class GeneratorModel(LatentModel):
     eigenvalues. A subclass sets `generator`.
     """
 
-    generator: CartesianGenerator
+    generator: Generator
 
     def _set_propagator(self, propagator: str, order: int | None, substeps: int) -> None:
         check_positive(substeps=substeps)
@@ -170,6 +155,8 @@ class KoopGen(GeneratorModel):
         >>> torch.allclose(fields.transport + fields.dissipation, model.derivative(x0), atol=1e-5)
         True
     """
+
+    generator: CartesianGenerator
 
     def __init__(
         self,
