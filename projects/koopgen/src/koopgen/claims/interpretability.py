@@ -124,14 +124,7 @@ def measure(effort: Effort, seed: int, device: torch.device, judged: bool) -> Me
     lobes = lobe_rotation(lorenz_model, lorenz_sets.test)
     checks = [inconsistency(model, phase_space(11).to(device)) for model in (parsimonious, damped_model)]
     checks.append(inconsistency(lorenz_model, lorenz_sets.test[:, 0]))
-    conditions = {
-        "dissipative_share_of_the_pendulum_below_5_percent": share < SHARE_LIMIT,
-        "damped_pendulum_rate_negative": damped.energy_rate < 0,
-        "damped_pendulum_rate_within_20_percent_of_the_envelope": damped.relative_error <= RATE_TOLERANCE,
-        "transport_turns_with_the_flow_on_both_lobes_of_lorenz": all(
-            ours * true > 0 for ours, true in lobes.values()
-        ),
-    }
+    conditions = conditions_of(share, damped, lobes)
     if not judged:
         conditions = {"read_outs_finite_and_consistent_to_1e-9": max(checks) <= 1e-9}
     plain = ablation.outcomes[BOTH].model
@@ -160,6 +153,18 @@ def measure(effort: Effort, seed: int, device: torch.device, judged: bool) -> Me
         ],
         tables=[comparison_table("ablation", ablation.outcomes, ablation.judged, times_of(ablation.sets))],
     )
+
+
+def conditions_of(share: float, damped: Damped, lobes: Mapping[str, tuple[float, float]]) -> dict[str, bool]:
+    """The criterion, condition by condition; a number that is not finite fulfils none."""
+    return {
+        "dissipative_share_of_the_pendulum_below_5_percent": share < SHARE_LIMIT,
+        "damped_pendulum_rate_negative": damped.energy_rate < 0,
+        "damped_pendulum_rate_within_20_percent_of_the_envelope": damped.relative_error <= RATE_TOLERANCE,
+        "transport_turns_with_the_flow_on_both_lobes_of_lorenz": all(
+            ours * true > 0 for ours, true in lobes.values()
+        ),
+    }
 
 
 # The pendulum and its ablation ----------------------------------------------------------------------------------------
