@@ -10,12 +10,16 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float
 from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure as Canvas
 from torch import Tensor
 
 from tenfold.claims import Figure
 
 from .figures import INK, STYLE, encode
+
+SIZES = LinearSegmentedColormap.from_list("sizes", ["#b9c6cf", "#5fa3c2", "#0b6e99", "#062a3d"])
+"""From small to large; what is small can still be seen on white."""
 
 SMALL = STYLE | {"font.size": 11, "axes.titlesize": 12}
 
@@ -51,7 +55,7 @@ def vector_fields(
             x, y = field.points.T.numpy()
             length = np.clip(size / top, 0.35, 1.0) / np.maximum(size, 1e-12)
             u, v = (field.vectors.numpy() * length[:, None]).T
-            arrows = axes.quiver(x, y, u, v, size, cmap="viridis_r", pivot="mid", scale=17, width=0.006)
+            arrows = axes.quiver(x, y, u, v, size, cmap=SIZES, pivot="mid", scale=15, width=0.007)
             arrows.set_clim(0, top)
             axes.set_title(field.label)
             axes.set_xlabel(axis_labels[0])

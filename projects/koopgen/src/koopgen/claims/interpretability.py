@@ -78,11 +78,12 @@ EFFORTS = {
     ),
     Scale.GPU: Effort(
         Sizes(4000, 360, 256, 300, 512, 360), Sizes(4000, 90, 256, 90, 512, 90), Sizes(4000, 400, 256, 300, 512, 300),
-        Recipe(4000, window=30, batch_size=256), Recipe(4000, window=30, batch_size=256), 64, 128,
+        Recipe(2000, window=30, batch_size=256, search_share=0.1),
+        Recipe(2000, window=30, batch_size=256, search_share=0.1), 64, 128,
     ),
     Scale.PAPER: Effort(
         Sizes(14_000, 360, 512, 300, 4000, 360), Sizes(14_000, 90, 512, 90, 4000, 90), Sizes(14_000, 1000, 512, 1000, 4000, 1000),
-        Recipe(20_000, window=30, batch_size=128), Recipe(50_000, window=30, batch_size=128), 64, 128,
+        Recipe(20_000, search_share=0.05), Recipe(50_000, search_share=0.05), 64, 128,
     ),
 }  # fmt: skip
 
