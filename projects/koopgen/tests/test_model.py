@@ -1,6 +1,8 @@
 """P3, P5, P8, P9 of §3.9 for the whole model, the read-outs of §3.10, and time units (§10.6)."""
 
+import copy
 import math
+import shutil
 import warnings
 
 import pytest
@@ -191,6 +193,29 @@ def test_local_spectra(d, field):
     torch.testing.assert_close(rates, torch.linalg.eigvalsh(parts.self_adjoint))
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+@pytest.mark.filterwarnings(  # torch about itself while it compiles
+    "ignore:The .grad attribute of a Tensor:UserWarning",
+    "ignore::DeprecationWarning",
+    "ignore::FutureWarning",
+)
+def test_the_compiled_step_is_the_same():
+    """Values and gradients, with one compilation for all lengths of steps; a copy runs its own parameters."""
+    results = []
+    for compile in (False, True):
+        net = model(scaling=2, compile=compile)
+        x = net.forecast(states(), t=torch.tensor([0.0, 0.1, 0.2, 0.23, 0.5]))
+        results.append((x, *torch.autograd.grad(x.square().sum(), list(net.parameters()))))
+    for eager, compiled in zip(*results):
+        torch.testing.assert_close(compiled, eager, rtol=1e-4, atol=1e-5)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        again = net.forecast(states(), t=torch.tensor([0.0, 0.07]))
+    copied = copy.deepcopy(net)
+    copied.generator.skew.free.data.zero_()
+    assert not torch.equal(copied.forecast(states(), t=torch.tensor([0.0, 0.07])), again)
+
+
 def test_state_independence_warns():
     with pytest.warns(StateIndependentWarning):
         KoopGen(2, 2, dt=0.05, m_skew=1, m_self=1)
@@ -222,6 +247,9 @@ def test_sizes_are_those_of_the_sibling(n_x, d, hidden, layers, bases, published
         ({"d": 5}, "d must be even for field='complex', got 5"),
         ({"m_skew": 0, "m_self": 0}, "both 0"),
         ({"propagator": "euler"}, "propagator must be one of"),
+        ({"compile": True}, "compile=True needs propagator='taylor' with scaling=s"),
+        ({"propagator": "expm", "scaling": 2}, "scaling=2 belongs to 'taylor', got 'expm'"),
+        ({"scaling": 0}, "scaling must be at least 1, got 0"),
         ({"substeps": 0}, "substeps must be at least 1, got 0"),
         ({"time_scale": -1.0}, "time_scale must be finite and above 0, got -1.0"),
         ({"dissipation": "nonpositive", "gate": "linear"}, "gate='linear' bounds nothing"),

@@ -210,16 +210,19 @@ class UnstructuredBases(Generator):
             return mixed[..., 0, :, :]
         return real_block(mixed[..., 0, :, :], mixed[..., 1, :, :])
 
-    def bind(self) -> Callable[[Tensor], Tensor]:
-        """z -> G(z) with what does not depend on z computed once."""
-        free = self.free.flatten(1) * self.scale
-        return lambda z: self._matrix(self.gate(z)[0], free)
+    def prepare(self) -> Float[Tensor, "m dd"]:
+        """The free numbers A, B of the bases, scaled, one basis a row."""
+        return self.free.flatten(1) * self.scale
+
+    def at(self, z: Float[Tensor, "*b d"], prepared: Float[Tensor, "m dd"]) -> Float[Tensor, "*b d d"]:
+        """G(z)."""
+        return self._matrix(self.gate(z)[0], prepared)
 
     def parts(self, z: Float[Tensor, "*b d"]) -> GeneratorParts:
         """Skew and symmetric part of G(z); all weights are alpha."""
         check_last("z", z, self.d, "d")
         alpha, beta = self.gate(z)
-        G = self._matrix(alpha, self.free.flatten(1) * self.scale)
+        G = self._matrix(alpha, self.prepare())
         return GeneratorParts((G - G.mT) / 2, (G + G.mT) / 2, alpha, beta)
 
 
@@ -247,12 +250,14 @@ class UnstructuredGenerator(GeneratorModel):
         propagator: str = "taylor",
         order: int | None = None,
         substeps: int = 1,
+        scaling: int | None = None,
+        compile: bool = False,
         time_scale: float | None = None,
         **options: Any,
     ):
         super().__init__(n_x, d, dt=dt, **options)
         check_positive(m=m)
-        self._set_propagator(propagator, order, substeps)
+        self._set_propagator(propagator, order, substeps, scaling, compile)
         scale = default_time_scale(dt, m) if time_scale is None else time_scale
         self.config |= {
             "m": m, "gate_hidden": gate_hidden, "gate_layers": gate_layers, "noise": noise, "noise_steps": noise_steps,

@@ -189,7 +189,7 @@ def check_cap(sign: str, cap: float | None) -> None:
 
 
 class Generator(nn.Module):
-    """z -> G(z), with its two parts and, for roll-outs, a function that has computed once what does not depend on z."""
+    """z -> G(z), with its two parts, and in two pieces for roll-outs: what does not depend on z is computed once."""
 
     d: int
     gate: nn.Module
@@ -199,13 +199,22 @@ class Generator(nn.Module):
         """Skew and symmetric part of G(z), and the weights of the gate."""
         raise NotImplementedError
 
-    def bind(self) -> Callable[[Float[Tensor, "*b d"]], Float[Tensor, "*b d d"]]:
-        """The function z -> G(z) for the steps of a roll-out."""
+    def prepare(self) -> Float[Tensor, "m dd"]:
+        """What does not depend on z: the matrices that the gate mixes, one a row. Computed once for a roll-out."""
         raise NotImplementedError
+
+    def at(self, z: Float[Tensor, "*b d"], prepared: Float[Tensor, "m dd"]) -> Float[Tensor, "*b d d"]:
+        """G(z), linear in what `prepare` gave."""
+        raise NotImplementedError
+
+    def bind(self) -> Callable[[Float[Tensor, "*b d"]], Float[Tensor, "*b d d"]]:
+        """The function z -> G(z), with what does not depend on z computed once."""
+        prepared = self.prepare()
+        return lambda z: self.at(z, prepared)
 
     def forward(self, z: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d d"]:
         check_last("z", z, self.d, "d")
-        return self.bind()(z)
+        return self.at(z, self.prepare())
 
 
 class CartesianGenerator(Generator):
@@ -293,18 +302,17 @@ class CartesianGenerator(Generator):
             self.scale * self.skew.mix(alpha), self.scale * self.self_adjoint.mix(beta), alpha, beta
         )
 
-    def bind(self) -> Callable[[Float[Tensor, "*b d"]], Float[Tensor, "*b d d"]]:
-        """The function z -> G(z) with what does not depend on z computed once, for the steps of a roll-out.
+    def prepare(self) -> Float[Tensor, "m dd"]:
+        """The bases, structured and scaled, one a row."""
+        return (torch.cat([self.skew(), self.self_adjoint()]) * self.scale).flatten(1)
 
-        Here the structured bases are mixed, in one product of matrices; the parts are not told apart, and their sum has the
-        rounding error of a sum. `parts` mixes before it makes skew and symmetric, and has none.
+    def at(self, z: Float[Tensor, "*b d"], prepared: Float[Tensor, "m dd"]) -> Float[Tensor, "*b d d"]:
+        """G(z) by one product of matrices.
+
+        The parts are not told apart here, and their sum has the rounding error of a sum; `parts` mixes before it makes
+        skew and symmetric, and has none.
         """
-        bases = (torch.cat([self.skew(), self.self_adjoint()]) * self.scale).flatten(1)
-
-        def generator(z: Tensor) -> Tensor:
-            return (torch.cat(self.gate(z), -1) @ bases).unflatten(-1, (self.d, self.d))
-
-        return generator
+        return (torch.cat(self.gate(z), -1) @ prepared).unflatten(-1, (self.d, self.d))
 
     def extra_repr(self) -> str:
         """Shown by print."""

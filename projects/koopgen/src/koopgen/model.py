@@ -61,19 +61,39 @@ class GeneratorModel(LatentModel):
 
     generator: Generator
 
-    def _set_propagator(self, propagator: str, order: int | None, substeps: int) -> None:
+    def _set_propagator(
+        self, propagator: str, order: int | None, substeps: int, scaling: int | None, compile: bool
+    ) -> None:
         check_positive(substeps=substeps)
-        self.propagate = get_propagator(propagator, order)
+        self.propagate = get_propagator(propagator, order, scaling)
+        if compile and scaling is None:
+            raise ValueError(
+                "compile=True needs propagator='taylor' with scaling=s: choosing s would wait for the device in every step; "
+                "take s of at least Δt times the 1-norm of G"
+            )
         self.propagator, self.substeps = propagator, substeps
-        self.config |= {"propagator": propagator, "order": order, "substeps": substeps}
+        self.compiled = compile
+        self.config |= {
+            "propagator": propagator, "order": order, "substeps": substeps, "scaling": scaling, "compile": compile
+        }  # fmt: skip
+
+    def _advance(self, z: Tensor, prepared: Tensor, h: float = 1.0) -> Tensor:
+        for _ in range(self.substeps):
+            z = self.propagate(self.generator.at(z, prepared), z, tau=h)
+        return z
 
     def bind(self) -> Advance:
-        generator, r = self.generator.bind(), self.substeps
+        prepared = self.generator.prepare()
+        if not self.compiled:
+            return lambda z, h: self._advance(z, prepared, h / self.substeps)
+        # Wrapped anew for each roll-out, so that a copy of the model does not run the original; torch compiles once.
+        compiled = torch.compile(self._advance, fullgraph=True)
+        scaled: dict[float, Tensor] = {}  # times h beforehand: numbers would be compiled into the step
 
         def advance(z: Tensor, h: float) -> Tensor:
-            for _ in range(r):
-                z = self.propagate(generator(z), z, tau=h / r)
-            return z
+            if h not in scaled:
+                scaled[h] = prepared * (h / self.substeps)
+            return compiled(z, scaled[h])
 
         return advance
 
@@ -143,6 +163,8 @@ class KoopGen(GeneratorModel):
         propagator: "taylor", "expm" or "cayley", see `koopgen.propagators`.
         order: of "taylor"; None: 12 in float32, 18 in float64, which is round-off.
         substeps: frozen-generator steps in one Δt. 1 is the discrete map of the paper; more approximate ż = G(z) z.
+        scaling: of "taylor", fixed; None looks at the norm of G in each step.
+        compile: run the latent step through torch.compile, as one graph; needs `scaling`. On a CPU it was not faster.
         time_scale: unit of the generator. None chooses it such that Δt ||G|| is about 0.2 at the start.
         normalisation, mean, std: see `Scaler`.
 
@@ -180,6 +202,8 @@ class KoopGen(GeneratorModel):
         propagator: str = "taylor",
         order: int | None = None,
         substeps: int = 1,
+        scaling: int | None = None,
+        compile: bool = False,
         time_scale: float | None = None,
         normalisation: str = "none",
         mean: float | Sequence[float] | None = None,
@@ -188,7 +212,7 @@ class KoopGen(GeneratorModel):
         super().__init__(
             n_x, d, dt=dt, hidden=hidden, layers=layers, act=act, normalisation=normalisation, mean=mean, std=std
         )  # fmt: skip
-        self._set_propagator(propagator, order, substeps)
+        self._set_propagator(propagator, order, substeps, scaling, compile)
         scale = default_time_scale(dt, max(m_skew, m_self)) if time_scale is None else time_scale
         check_above_zero(time_scale=scale)
         self.config |= {

@@ -8,7 +8,6 @@ All take G (..., d, d), z (..., d) and the step tau; they are differentiable in 
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Protocol
 
@@ -28,8 +27,10 @@ class Propagator(Protocol):
     def __call__(self, G: Tensor, z: Tensor, *, tau: float = 1.0) -> Tensor: ...
 
 
-def get_propagator(name: str, order: int | None = None) -> Propagator:
-    """The propagator `name`: "expm", "taylor" or "cayley"; `order` belongs to "taylor", None chooses it by precision.
+def get_propagator(name: str, order: int | None = None, scaling: int | None = None) -> Propagator:
+    """The propagator `name`: "expm", "taylor" or "cayley".
+
+    `order` and `scaling` are those of `taylor_step`, None chooses; the other two have no order to choose.
 
     Example:
         >>> turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
@@ -38,14 +39,14 @@ def get_propagator(name: str, order: int | None = None) -> Propagator:
         True
     """
     check_choice("propagator", name, PROPAGATORS)
-    if order is not None:
-        check_positive(order=order)
-    steps: dict[str, Callable[..., Tensor]] = {
-        "expm": expm_step,
-        "taylor": partial(taylor_step, order=order),
-        "cayley": cayley_step,
-    }
-    return steps[name]
+    if name != "taylor":
+        if scaling is not None:
+            raise ValueError(f"scaling={scaling} belongs to 'taylor', got {name!r}: leave it out")
+        return expm_step if name == "expm" else cayley_step
+    for key, value in (("order", order), ("scaling", scaling)):
+        if value is not None:
+            check_positive(**{key: value})
+    return partial(taylor_step, order=order, scaling=scaling)
 
 
 def expm_step(
@@ -162,10 +163,10 @@ def _powers(
     """v_0 = z and v_k = (c/k) G v_{k-1} up to k = terms, or until they no longer change the sum.
 
     The norm of a matrix is a bound; most powers are far smaller. Once v_k is below round-off of z, so is the rest, because
-    c ||G||/k < 1/2 from k = 4 on. Only where asking costs nothing: on a GPU another power is cheaper than waiting.
+    c ||G||/k < 1/2 from k = 4 on. Only where asking pays: for small matrices, and on a GPU, another power is cheaper.
     """
     powers, limit = [z], None
-    if z.device.type == "cpu" and not torch.compiler.is_compiling():
+    if transposed.numel() >= 2**15 and z.device.type == "cpu" and not torch.compiler.is_compiling():
         limit = z.detach().abs().sum(-1) * (torch.finfo(z.dtype).eps / 2)
     for k in range(1, terms + 1):
         v = torch.baddbmm(powers[-1], powers[-1], transposed, beta=0, alpha=c / k)
@@ -200,15 +201,18 @@ class _TaylorAction(torch.autograd.Function):
         if torch.is_grad_enabled():  # a second derivative is wanted: the powers depend on G and z
             kept = _differentiable(z, G, ctx.step, [stage.shape[1] - 1 for stage in kept])
         rows, u = G.contiguous(), gradient.contiguous()
-        adjoints, powers = [], []
+        adjoints, factors = [], []
         for stage in reversed(kept):
             first = u
             for k in range(stage.shape[1] - 1, 0, -1):
-                c = ctx.step / k
-                adjoints.append(u * c)
-                powers.append(stage[:, k - 1 : k])
-                u = torch.baddbmm(first, u, rows, alpha=c)
-        grad_G = torch.cat(adjoints, 1).mT @ torch.cat(powers, 1) if ctx.needs_input_grad[0] else None
+                adjoints.append(u)
+                factors.append(ctx.step / k)
+                u = torch.baddbmm(first, u, rows, alpha=factors[-1])
+        grad_G = None
+        if ctx.needs_input_grad[0]:
+            scales = torch.tensor(factors[::-1], dtype=u.dtype, device=u.device)[:, None]
+            powers = torch.cat([stage[:, :-1] for stage in kept], 1)
+            grad_G = (torch.cat(adjoints[::-1], 1) * scales).mT @ powers
         return grad_G, u, None, None, None
 
 
