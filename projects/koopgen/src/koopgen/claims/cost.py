@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,7 @@ EFFORTS = {
     "The Taylor action makes state-dependent generators affordable",
     source="inferred: section 3, exponential map; abstract, scalability",
 )
-def cost(scale: Scale, seed: int) -> Measurement:
+def cost_of_a_step(scale: Scale, seed: int) -> Measurement:
     """Forward and backward of one propagator step, batch 128, one thread: taylor >= 3x faster than expm at d = 32, with the
     same result and gradients to 1e-5. Training and forecast steps of all models are reported. On CUDA (gpu, paper) the
     same criterion, on the device."""
@@ -144,8 +145,8 @@ class ModelCost:
 
 def model_costs(effort: Effort, seed: int, device: torch.device) -> list[ModelCost]:
     """KoopGen with each propagator, and the baselines, on random windows."""
-    size = {"dt": 1.0, "hidden": effort.hidden, "layers": 4}
-    generated = size | {"m_skew": effort.bases, "m_self": effort.bases}
+    size: dict[str, Any] = {"dt": 1.0, "hidden": effort.hidden, "layers": 4}
+    generated: dict[str, Any] = size | {"m_skew": effort.bases, "m_self": effort.bases}
     builders: dict[str, Callable[[], LatentModel]] = {
         "KoopGen, taylor": lambda: KoopGen(effort.n_x, 32, **generated),
         "KoopGen, cayley": lambda: KoopGen(effort.n_x, 32, propagator="cayley", **generated),

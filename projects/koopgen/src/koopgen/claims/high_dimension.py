@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -84,7 +85,7 @@ EFFORTS = {
     source="abstract; sections on Lorenz-96 and Kuramoto–Sivashinsky",
     published="not KoopGen's own; its sibling CocycleNet on KS 8π: VPT 36.4 time units, DeepKoopman 25.3, LRAN 16.0",
 )
-def high_dimension(scale: Scale, seed: int) -> Measurement:
+def scales_to_high_dimension(scale: Scale, seed: int) -> Measurement:
     """Equal warm-up, steps and search of rates; the criterion is an uncalibrated target.
 
     smoke (Lorenz-96, D = 5): every model's loss falls and no forecast diverges within twice the training horizon.
@@ -162,7 +163,12 @@ def recipe_of(name: str, effort: Effort, rates: tuple[float, ...]) -> Recipe:
 
 def contenders(sets: Sets, effort: Effort) -> dict[str, Contender]:
     n_x = sets.train.shape[-1]
-    size = {"dt": sets.dt, "hidden": effort.hidden, "layers": effort.layers, "normalisation": "global"}
+    size: dict[str, Any] = {
+        "dt": sets.dt,
+        "hidden": effort.hidden,
+        "layers": effort.layers,
+        "normalisation": "global",
+    }
     noise_steps = max(1, effort.steps * (effort.window - 1) // 10)
     builders: dict[str, Callable[[], LatentModel]] = {
         "KoopGen": lambda: KoopGen(

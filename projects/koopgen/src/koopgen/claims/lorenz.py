@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
+from torch import Tensor
 
 from tenfold.claims import Figure, Measurement, Scale, Value, claim
 
@@ -76,12 +78,12 @@ def chaos(scale: Scale, seed: int) -> Measurement:
 
 def contenders(sets: Sets, effort: Effort) -> dict[str, Contender]:
     """KoopGen, unbounded and with G_d <= 0, and its rivals; normalised as in §5."""
-    size = {
+    size: dict[str, Any] = {
         "dt": sets.dt, "hidden": effort.hidden, "layers": 4,
         "normalisation": "explicit", "mean": (0.0, 0.0, 23.5), "std": 14.0,
     }  # fmt: skip
     recipe = effort.recipe
-    gated = size | {"noise_steps": max(1, recipe.steps * (recipe.window - 1) // 10)}
+    gated: dict[str, Any] = size | {"noise_steps": max(1, recipe.steps * (recipe.window - 1) // 10)}
     builders: dict[str, Callable[[], LatentModel]] = {
         "KoopGen": lambda: KoopGen(3, 6, m_skew=5, m_self=5, **gated),
         BOUNDED: lambda: KoopGen(3, 6, m_skew=5, m_self=5, dissipation="nonpositive", **gated),
@@ -157,7 +159,11 @@ def other_thresholds(judged: Judged, sets: Sets) -> dict[str, float]:
     """Mean VPT in Lyapunov times at 0.1 σ, 0.2 σ, and at NRMSE 0.4 by channel."""
     target = sets.test
     channels = sets.train.std((0, 1))
-    scales = {"0.1σ": (sets.sigma, 0.1), "0.2σ": (sets.sigma, 0.2), "NRMSE 0.4": (channels, 0.4)}
+    scales: dict[str, tuple[float | Tensor, float]] = {
+        "0.1σ": (sets.sigma, 0.1),
+        "0.2σ": (sets.sigma, 0.2),
+        "NRMSE 0.4": (channels, 0.4),
+    }
     return {
         name: sets.lyapunov
         * valid_prediction_time(judged.forecasts, target, dt=sets.dt, sigma=sigma, threshold=threshold).mean

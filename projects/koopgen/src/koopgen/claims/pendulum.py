@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -74,10 +75,13 @@ def continuous_spectrum(scale: Scale, seed: int) -> Measurement:
 
 def contenders(sets: Sets, effort: Effort) -> dict[str, Contender]:
     """KoopGen with 2 + 2 bases and with rotation only, and its rivals; encoder and decoder are the same."""
-    size = {"dt": sets.dt, "hidden": effort.hidden, "layers": 3}
+    size: dict[str, Any] = {"dt": sets.dt, "hidden": effort.hidden, "layers": 3}
     recipe = effort.recipe
     # The noise of the gate has gone after a tenth of the steps, and the unit of the rates is the pendulum's own.
-    gated = size | {"time_scale": 1.0, "noise_steps": max(1, recipe.steps * (recipe.window - 1) // 10)}
+    gated: dict[str, Any] = size | {
+        "time_scale": 1.0,
+        "noise_steps": max(1, recipe.steps * (recipe.window - 1) // 10),
+    }
     builders: dict[str, Callable[[], LatentModel]] = {
         "KoopGen": lambda: KoopGen(2, 2, m_skew=2, m_self=2, **gated),
         "KoopGen, skew only": lambda: KoopGen(2, 2, m_skew=2, m_self=0, dissipation="none", **gated),

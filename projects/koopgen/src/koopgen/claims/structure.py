@@ -10,6 +10,7 @@ from torch import Tensor
 
 from tenfold.claims import Measurement, Scale, Table, Value, claim
 
+from ..gates import MixtureGate
 from ..generators import CartesianGenerator
 from ..model import KoopGen
 from ..propagators import cayley_step, expm_step, get_propagator, taylor_step
@@ -157,6 +158,7 @@ def residuals(generator: CartesianGenerator, z: Float[Tensor, "b d"]) -> dict[st
     }
 
 
+@torch.no_grad()
 def structure_residual(generator: CartesianGenerator, z: Float[Tensor, "b d"]) -> float:
     """P1, of the bases and of the mixed parts."""
     parts = generator.parts(z)
@@ -187,7 +189,9 @@ def outside_hull(generator: CartesianGenerator, z: Float[Tensor, "b d"]) -> floa
 
 def constant_gate(generator: CartesianGenerator, z: Float[Tensor, "b d"], tau: float) -> float:
     """P8: with the weights of the gate at zero, three steps are three products with one fixed matrix."""
-    last = generator.gate.net.last
+    gate = generator.gate
+    assert isinstance(gate, MixtureGate)
+    last = gate.net.last
     kept = last.weight.clone(), last.bias.clone()
     torch.nn.init.zeros_(last.weight)
     torch.nn.init.zeros_(last.bias)

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -138,7 +138,10 @@ class Batches:
         return self.x[rows.to(self.x.device), times.to(self.x.device)]
 
 
-def seeded(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def seeded(seed: int, build: Callable[[], Network]) -> Network:
     """Build a network under `seed`, leaving the global random state as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -151,7 +154,7 @@ class Training:
 
     Args:
         losses: the loss of every step.
-        prediction: the relative prediction loss, mean over the last tenth of the steps.
+        prediction: the relative prediction loss, mean over the last tenth of the steps; infinite if a loss was.
         failure: why the run is no result; None for a run that is one.
         seconds: time of the steps.
     """
@@ -219,7 +222,7 @@ def _train(
         predictions.append(terms.prediction.detach())
     seconds = time.perf_counter() - started
     last = predictions[-max(1, steps // 10) :]
-    prediction = float(torch.stack(last).mean()) if last else math.inf
+    prediction = float(torch.stack(last).mean()) if failure is None else math.inf
     if failure is None and prediction > COLLAPSED:
         failure = f"collapsed: relative prediction loss {prediction:.3f}"
     return Training(tuple(torch.stack(losses).tolist()) if losses else (), prediction, failure, seconds)
@@ -257,7 +260,7 @@ class Outcome:
         model: trained.
         parameters: trainable ones.
         rate: chosen learning rate.
-        scores: validation score of each candidate, −inf for a failed trial.
+        scores: validation score of each candidate, −inf for a trial whose loss was not finite.
         training: what the long training gave.
     """
 
@@ -283,12 +286,14 @@ def contest(contender: Contender, sets: Sets, recipe: Recipe, seed: int, score: 
     if not bool(warm.scaler.fitted):
         warm.scaler.fit(sets.train)
     pretrain(warm, sets.train, recipe, seed)
-    scores: list[float] = []
+    judged: list[tuple[bool, float]] = []  # a trial that has collapsed ranks below all that have not
     for rate in recipe.rates if len(recipe.rates) > 1 else ():
         trial = copy.deepcopy(warm)
         found = train(trial, sets.train, recipe, rate, seed, recipe.search_steps)
-        scores.append(-math.inf if found.failure else score(trial, sets.validation))
-    best = recipe.rates[scores.index(max(scores))] if scores else recipe.rates[0]
+        value = score(trial, sets.validation) if math.isfinite(found.prediction) else -math.inf
+        judged.append((found.failure is None, value))
+    best = recipe.rates[judged.index(max(judged))] if judged else recipe.rates[0]
+    scores = [value for _, value in judged]
     training = train(warm, sets.train, recipe, best, seed, recipe.steps)
     return Outcome(contender.name, warm, count_parameters(warm), best, tuple(scores), training)
 
