@@ -70,7 +70,7 @@ EFFORTS = {
     ),
     Scale.GPU: Effort(
         ("lorenz96", "kuramoto_sivashinsky", "ks_60"), {}, Sizes(4000, 200, 400, 78, 1000, 99),
-        4000, 30, 256, 64, 30, 512, 4, 256, search_share=0.1,
+        2500, 30, 256, 64, 30, 512, 4, 256, search_share=0.1,
     ),
     Scale.PAPER: Effort(
         ("lorenz96", "kuramoto_sivashinsky", "ks_60"), {}, Sizes(14_000, 200, 2000, 78, 4000, 99),
