@@ -21,4 +21,4 @@ from .encoders import EqSwinIR as EqSwinIR
 from .encoders import SwinIR as SwinIR
 from .model import ASISR as ASISR
 from .model import Features as Features
-from .model import build as build
+from .pairs import build as build

@@ -11,7 +11,8 @@ The neighbours of a query are found by rounding down, never by a search for the 
 lies on a tie and the result turns with the image at every scale (§10.4).
 """
 
-from typing import Literal, NamedTuple, get_args
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float, Int
@@ -69,10 +70,11 @@ def make_cell(
     return 2 / torch.tensor(size, dtype=dtype or torch.get_default_dtype(), device=device)
 
 
-class Neighbours(NamedTuple):
+@dataclass(frozen=True)
+class Neighbours:
     """The low-resolution pixels that answer a query, and how much each of them counts.
 
-    Fields:
+    Args:
         index: numbers of the pixels, row by row.
         offset: the query seen from their centres, two units a pitch.
         weight: non-negative; the weights of a query sum to one.
@@ -81,6 +83,14 @@ class Neighbours(NamedTuple):
     index: Int[Tensor, "*n k"]
     offset: Float[Tensor, "*n k 2"]
     weight: Float[Tensor, "*n k"]
+
+    def part(self, of: slice, queries: slice) -> "Neighbours":
+        """Those of some images, and of some queries of each; the axes are (image, query, neighbour)."""
+        return Neighbours(self.index[of, queries], self.offset[of, queries], self.weight[of, queries])
+
+    def to(self, dtype: torch.dtype) -> "Neighbours":
+        """Offsets and weights in another precision."""
+        return Neighbours(self.index, self.offset.to(dtype), self.weight.to(dtype))
 
 
 def bilinear_neighbours(coord: Float[Tensor, "*n 2"], size: tuple[int, int]) -> Neighbours:

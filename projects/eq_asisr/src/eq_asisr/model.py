@@ -17,11 +17,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tenfold.checkpoint import CheckpointError, PretrainedMixin, load_pretrained, load_weights
+from tenfold.groups import CyclicGroup
 
-from .coords import Neighbours, bilinear_neighbours, coord_of_pixels, make_cell
+from .coords import bilinear_neighbours, coord_of_pixels
 from .decoders import Decoder
 from .decoders.decoder import gather, neighbours
-from .registry import DECODERS, ENCODERS, PAIRS, decoder_from, encoder_from, has_group, spec_of
+from .inputs import batched, batched_cell, per_image, require_image, require_unit_range, target
+from .registry import decoder_from, encoder_from, spec_of
 
 Progress = Callable[[int, int], None]
 
@@ -110,7 +112,7 @@ class ASISR(PretrainedMixin, nn.Module):
             TypeError: for images that are not floating point, or of another dtype than the weights.
             ValueError: for shapes other than (b, channels, h, w).
         """
-        _require_image(lr, self)
+        require_image(lr, self)
         x = normalize(lr)
         rows = self.decoder.prepare(self.encoder(x))
         return Features(rows, (lr.shape[-2], lr.shape[-1]), x.flatten(2).transpose(1, 2))
@@ -134,10 +136,10 @@ class ASISR(PretrainedMixin, nn.Module):
             ValueError: if shapes do not fit, or chunk is less than 1.
         """
         batch = len(features.rows)
-        coord, cell = _batched(coord, "coord", batch), _batched_cell(cell, batch)
+        coord, cell = batched(coord, "coord", batch), batched_cell(cell, batch)
         if coord.shape[1] not in (cell.shape[1], 1) and cell.shape[1] != 1:
             raise ValueError(f"cell has {cell.shape[1]} entries for {coord.shape[1]} queries")
-        step = _per_image(chunk, batch, coord.shape[1])
+        step = per_image(chunk, batch, coord.shape[1])
         cells = [cell] * (coord.shape[1] // step + 1) if cell.shape[1] == 1 else cell.split(step, 1)
         parts = [self._answer(features, part, c) for part, c in zip(coord.split(step, 1), cells)]
         return parts[0] if len(parts) == 1 else torch.cat(parts, 1)
@@ -162,11 +164,11 @@ class ASISR(PretrainedMixin, nn.Module):
         progress: Progress | None = None,
     ) -> Float[Tensor, "b 3 new_h new_w"]:
         """The image at another size, in the normalised range and not clamped; arguments as for `upscale`."""
-        new_size, cell = _target(lr, scale, size)
+        new_size, cell = target(lr, scale, size)
         pixels, batch = new_size[0] * new_size[1], len(lr)
-        step = _per_image(chunk, batch, pixels)
+        step = per_image(chunk, batch, pixels)
         with _evaluating(self):
-            _require_unit_range(lr)
+            require_unit_range(lr)
             features = self.encode(lr)
             out = lr.new_empty(batch, self.decoder.out_channels, pixels)
             for start in range(0, pixels, step):
@@ -236,66 +238,16 @@ class ASISR(PretrainedMixin, nn.Module):
     def _answer(
         self, features: Features, coord: Float[Tensor, "#b q 2"], cell: Float[Tensor, "b #q 2"]
     ) -> Float[Tensor, "b q 3"]:
-        dtype = features.image.dtype
+        dtype = torch.promote_types(features.image.dtype, torch.float32)  # halves lose positions (§10.5)
         cell = (cell * cell.new_tensor(features.size)).to(dtype)
         if self.cell_clip is not None:
             cell = cell.clamp(min=2 / self.cell_clip)
-        near = _as_dtype(neighbours(coord, features.size, self.local_ensemble), dtype)
+        near = neighbours(coord, features.size, self.local_ensemble).to(dtype)
         values = self.decoder.at(features.rows, cell, near)
         if self.decoder.upinput:
-            around = (
-                near if self.local_ensemble else _as_dtype(bilinear_neighbours(coord, features.size), dtype)
-            )
+            around = near if self.local_ensemble else bilinear_neighbours(coord, features.size).to(dtype)
             values = values + (gather(features.image, around.index) * around.weight.unsqueeze(-1)).sum(-2)
         return values
-
-
-def build(
-    encoder: str = "eq_edsr",
-    decoder: str = "eq_liif",
-    group: int = 4,
-    *,
-    encoder_options: Mapping[str, Any] | None = None,
-    decoder_options: Mapping[str, Any] | None = None,
-    local_ensemble: bool = True,
-    cell_clip: float | None = None,
-) -> ASISR:
-    """A model by the names of its parts, with the published sizes unless options change them.
-
-    Args:
-        encoder: "edsr", "rdn", "swinir", or one of these with "eq_" before it.
-        decoder: "liif", "lte", "ope", or one of these with "eq_" before it. Ordinary and equivariant parts may be mixed;
-            only two equivariant ones make an equivariant model.
-        group: t, the orientations of the equivariant parts.
-        encoder_options: arguments of the encoder's class.
-        decoder_options: arguments of the decoder's class.
-        local_ensemble: see `ASISR`.
-        cell_clip: see `ASISR`.
-
-    Raises:
-        ValueError: if a name is unknown, or the options give the parts different groups or channels.
-
-    Example:
-        >>> model = build("eq_edsr", "eq_liif")
-        >>> sum(p.numel() for p in model.parameters())
-        1022291
-    """
-    _require_name("encoder", encoder, ENCODERS)
-    _require_name("decoder", decoder, DECODERS)
-    symmetry = {True: {"t": group}, False: {}}
-    read = encoder_from({"name": encoder, **symmetry[has_group(encoder)], **(encoder_options or {})})
-    options = {
-        "in_channels": read.out_dim,
-        **symmetry[has_group(decoder)],
-        **PAIRS.get((encoder, decoder), {}),
-    }
-    answer = decoder_from({"name": decoder, **options, **(decoder_options or {})})
-    return ASISR(read, answer, local_ensemble, cell_clip)
-
-
-def _require_name(role: str, name: str, known: Mapping[str, object]) -> None:
-    if name not in known:
-        raise ValueError(f"{role} must be one of {', '.join(known)}, got {name!r}")
 
 
 def _require_fit(encoder: nn.Module, decoder: nn.Module) -> None:
@@ -306,7 +258,8 @@ def _require_fit(encoder: nn.Module, decoder: nn.Module) -> None:
         raise TypeError(
             f"decoder must be a Decoder, got {type(decoder).__name__}; EqINRAdapter makes one of any function"
         )
-    ours, theirs = encoder.group, decoder.group
+    ours: CyclicGroup | None = encoder.group  # type: ignore[assignment]
+    theirs = decoder.group
     if ours is not None and theirs is not None and ours != theirs:
         raise ValueError(
             f"the encoder has t={ours.order} orientations and the decoder t={theirs.order}; they must agree"
@@ -315,82 +268,11 @@ def _require_fit(encoder: nn.Module, decoder: nn.Module) -> None:
         raise ValueError(
             f"the encoder gives {encoder.out_dim} channels, the decoder takes in_channels={decoder.in_channels}"
         )
-
-
-def _require_image(lr: Tensor, model: nn.Module) -> None:
-    if lr.ndim != 4 or 0 in lr.shape:
-        raise ValueError(f"lr must be images of shape (b, channels, h, w), got {tuple(lr.shape)}")
-    if not lr.is_floating_point():
-        raise TypeError(f"lr must be floating point in [0, 1], got {lr.dtype}; divide 8-bit images by 255")
-    weight = next(model.parameters(), None)
-    if weight is not None and weight.dtype != lr.dtype:
-        raise TypeError(f"lr is {lr.dtype} and the model's weights are {weight.dtype}; convert one of them")
-
-
-def _require_unit_range(lr: Tensor) -> None:
-    low, high = (value.item() for value in lr.aminmax())
-    if not (low >= 0 and high <= 1):
+    channels = getattr(encoder, "in_channels", decoder.out_channels)
+    if decoder.upinput and channels != decoder.out_channels:
         raise ValueError(
-            f"lr must lie in [0, 1], got values from {low:.4g} to {high:.4g}; divide 8-bit images by 255"
+            f"upinput adds an image of {channels} channels to one of out_channels={decoder.out_channels}"
         )
-
-
-def _target(
-    lr: Tensor, scale: float | None, size: tuple[int, int] | None
-) -> tuple[tuple[int, int], Float[Tensor, " 2"]]:
-    """The new size and the cell: of the nominal scale, whatever the size was rounded to, or of the size."""
-    if (scale is None) == (size is None):
-        raise ValueError(f"give either scale or size, got scale={scale} and size={size}")
-    old = (lr.shape[-2], lr.shape[-1])
-    if scale is not None:
-        if not (math.isfinite(scale) and scale >= 1):
-            raise ValueError(
-                f"scale must be a finite number of at least 1, got {scale}; this model does not shrink images"
-            )
-        new = (round(old[0] * scale), round(old[1] * scale))
-        nominal = [2 / (old[0] * scale), 2 / (old[1] * scale)]
-        return new, torch.tensor(nominal, dtype=torch.float64, device=lr.device)
-    assert size is not None
-    new = (int(size[0]), int(size[1]))
-    if new[0] < old[0] or new[1] < old[1]:
-        raise ValueError(
-            f"size must be at least the image's {old[0]}×{old[1]}, got {new[0]}×{new[1]}; "
-            "this model does not shrink images"
-        )
-    return new, make_cell(new, dtype=torch.float64, device=lr.device)
-
-
-def _per_image(chunk: int | None, batch: int, queries: int) -> int:
-    if chunk is None:
-        return max(1, queries)
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-        raise ValueError(f"chunk must be an int of at least 1, or None, got {chunk!r}")
-    return max(1, chunk // batch)
-
-
-def _batched(coord: Tensor, name: str, batch: int) -> Float[Tensor, "#b q 2"]:
-    coord = coord.unsqueeze(0) if coord.ndim == 2 else coord
-    if coord.ndim != 3 or coord.shape[-1] != 2 or len(coord) not in (1, batch):
-        raise ValueError(
-            f"{name} must have shape ({batch}, queries, 2) or (queries, 2), got {tuple(coord.shape)}"
-        )
-    return coord
-
-
-def _batched_cell(cell: Tensor, batch: int) -> Float[Tensor, "b #q 2"]:
-    if cell.ndim == 1:
-        cell = cell.view(1, 1, -1)
-    elif cell.ndim == 2:
-        cell = cell.unsqueeze(1)
-    if cell.ndim != 3 or cell.shape[-1] != 2 or len(cell) not in (1, batch):
-        raise ValueError(
-            f"cell must have shape ({batch}, queries, 2), ({batch}, 2) or (2,), got {tuple(cell.shape)}"
-        )
-    return cell.expand(batch, -1, -1)
-
-
-def _as_dtype(near: Neighbours, dtype: torch.dtype) -> Neighbours:
-    return Neighbours(near.index, near.offset.to(dtype), near.weight.to(dtype))
 
 
 def _as_json(config: dict[str, Any]) -> Any:

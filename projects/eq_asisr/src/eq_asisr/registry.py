@@ -1,12 +1,14 @@
 """Encoders and decoders by name, so that models can be built from a configuration and found again in a checkpoint."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
 from .decoders import LIIF, LTE, OPE, Decoder, EqLIIF, EqLTE, EqOPE
 from .encoders import EDSR, RDN, Encoder, EqEDSR, EqRDN, EqSwinIR, SwinIR
+
+Part = TypeVar("Part", bound=nn.Module)
 
 ENCODERS: dict[str, type[Encoder]] = {
     "edsr": EDSR,
@@ -25,11 +27,6 @@ DECODERS: dict[str, type[Decoder]] = {
     "eq_ope": EqOPE,
 }
 
-# Where a published pair differs from the defaults of its decoder (§4).
-PAIRS: dict[tuple[str, str], dict[str, Any]] = {
-    ("eq_swinir", "eq_lte"): {"kernel_size": 3, "coord_scale": 0.1},
-}
-
 
 def encoder_from(spec: Mapping[str, Any]) -> Encoder:
     """The encoder {"name": …, **arguments}.
@@ -42,21 +39,33 @@ def encoder_from(spec: Mapping[str, Any]) -> Encoder:
         >>> encoder_from({"name": "eq_edsr", "n_blocks": 1, "n_feats": 8}).out_dim
         8
     """
-    return _build("encoder", ENCODERS, spec)
+    arguments = dict(spec)
+    name = arguments.pop("name", None)
+    require_name("encoder", name)
+    return _call(f"encoder {name}", ENCODERS[name], arguments)
 
 
 def decoder_from(spec: Mapping[str, Any]) -> Decoder:
     """The decoder {"name": …, **arguments}; errors as `encoder_from`."""
-    return _build("decoder", DECODERS, spec)
+    arguments = dict(spec)
+    name = arguments.pop("name", None)
+    require_name("decoder", name)
+    return _call(f"decoder {name}", DECODERS[name], arguments)
 
 
 def spec_of(part: nn.Module) -> dict[str, Any] | None:
     """{"name": …, **arguments} of a registered encoder or decoder; None for one that is the user's own."""
-    for known in (ENCODERS, DECODERS):
-        for name, kind in known.items():
-            if type(part) is kind:
-                return {"name": name, **part.config}
+    for name, kind in (*ENCODERS.items(), *DECODERS.items()):
+        if type(part) is kind:
+            return {"name": name, **part.config}  # type: ignore[dict-item]
     return None
+
+
+def require_name(role: str, name: str) -> None:
+    """Raise ValueError unless an "encoder" or "decoder" of this name is registered."""
+    known = list(ENCODERS if role == "encoder" else DECODERS)
+    if name not in known:
+        raise ValueError(f"{role} must be one of {', '.join(known)}, got {name!r}")
 
 
 def has_group(name: str) -> bool:
@@ -64,12 +73,8 @@ def has_group(name: str) -> bool:
     return name.startswith("eq_")
 
 
-def _build(role: str, known: Mapping[str, type[Any]], spec: Mapping[str, Any]) -> Any:
-    arguments = dict(spec)
-    name = arguments.pop("name", None)
-    if name not in known:
-        raise ValueError(f"{role} must be one of {', '.join(known)}, got {name!r}")
+def _call(what: str, kind: type[Part], arguments: Mapping[str, Any]) -> Part:
     try:
-        return known[name](**arguments)
+        return kind(**arguments)
     except TypeError as error:
-        raise TypeError(f"{role} {name}: {error}") from error
+        raise TypeError(f"{what}: {error}") from error

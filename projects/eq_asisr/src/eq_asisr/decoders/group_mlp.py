@@ -18,7 +18,7 @@ from tenfold.groupconv import GroupLinear, ProjectionLinear
 from tenfold.groupconv.checks import require_positive
 from tenfold.groups import CyclicGroup
 
-from .decoder import full_precision, require_multiple
+from .decoder import full_precision, relu_, require_multiple, sum_orientations
 
 LinearMaps = list[tuple[Tensor, Tensor]]
 
@@ -72,7 +72,7 @@ class InvariantMLP(nn.Module):
         for i, (weight, bias) in enumerate(maps):
             x = F.linear(x, weight, bias)
             if 0 < i + linear < len(self.layers):
-                x = F.relu(x, inplace=True)
+                x = relu_(x)
         return x
 
 
@@ -130,12 +130,12 @@ class GroupMLP(nn.Module):
     ) -> Float[Tensor, "*n out_channels"]:
         """The rest, from the first layer's output before the ReLU, laid out (orientation, field). Overwrites `x`."""
         order = self.group.order
-        x = F.relu(x, inplace=True).unflatten(-1, (order, -1))
+        x = relu_(x).unflatten(-1, (order, -1))
         if not self.intermediate:
-            return self.head.from_sum(x.sum(-2), maps)
+            return self.head.from_sum(sum_orientations(x), maps)
         x = x.transpose(-1, -2).flatten(-2)
         for layer in self.intermediate:
-            x = F.relu(layer(x), inplace=True)
+            x = relu_(layer(x))
         return self.head.from_sum(self.group.split(x, -1).sum(-1), maps)
 
     def first_weight(self) -> Float[Tensor, "order fields in_fields order"]:

@@ -20,7 +20,7 @@ from tenfold.groupconv import GroupConv2d
 from tenfold.groupconv.checks import require_positive
 from tenfold.groups import CyclicGroup
 
-from .decoder import Decoder, LocalFunction, add_linear_, full_precision, to_rows
+from .decoder import Decoder, LocalFunction, add_linear_, full_precision, relu_, to_rows
 from .group_mlp import GroupMLP
 
 
@@ -72,25 +72,25 @@ class LIIF(Decoder):
         self.feat_unfold, self.cell_decode, self.coord_scale = feat_unfold, cell_decode, coord_scale
         self.n_features = in_channels * (9 if feat_unfold else 1)
         inputs = self.n_features + (4 if cell_decode else 2)
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([inputs, *hidden, out_channels]))
+        self.first = nn.Linear(inputs, hidden[0])
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([*hidden, out_channels]))
 
     def prepare(self, features: Float[Tensor, "b in_channels h w"]) -> Float[Tensor, "b pixels width"]:
         self.require_features(features)
-        first = self.layers[0]
         side = 3 if self.feat_unfold else 1
-        kernel = first.weight[:, : self.n_features].unflatten(1, (-1, side, side))
-        return to_rows(F.conv2d(features, kernel, first.bias, padding=side // 2))
+        kernel = self.first.weight[:, : self.n_features].unflatten(1, (-1, side, side))
+        return to_rows(F.conv2d(features, kernel, self.first.bias, padding=side // 2))
 
     def local_function(self, cell: Float[Tensor, "#b #q 2"]) -> LocalFunction:
-        weight = self.layers[0].weight[:, self.n_features :]
+        weight = self.first.weight[:, self.n_features :]
 
         def colours(rows: Tensor, offset: Tensor) -> Tensor:
             inputs = self.coord_scale * offset
             if self.cell_decode:
                 inputs = torch.cat([inputs, cell.unsqueeze(2).expand_as(offset)], -1)
             x = add_linear_(rows, inputs, weight)
-            for layer in self.layers[1:]:
-                x = layer(F.relu(x, inplace=True))
+            for layer in self.layers:
+                x = layer(relu_(x))
             return x
 
         return colours

@@ -20,7 +20,15 @@ from tenfold.groupconv import Basis, GroupConv2d, GroupLinear
 from tenfold.groupconv.checks import require_positive
 from tenfold.groups import CyclicGroup
 
-from .decoder import Decoder, LocalFunction, full_precision, require_multiple, to_rows
+from .decoder import (
+    Decoder,
+    LocalFunction,
+    full_precision,
+    relu_,
+    require_multiple,
+    sum_orientations,
+    to_rows,
+)
 from .group_mlp import InvariantMLP
 
 
@@ -85,19 +93,22 @@ class LTE(Decoder):
 
     def local_function(self, cell: Float[Tensor, "#b #q 2"]) -> LocalFunction:
         with full_precision(cell.device):
-            phase = None if self.phase is None else self.phase(cell).unsqueeze(2)
+            phase = self._phase(cell)
 
         def colours(rows: Tensor, offset: Tensor) -> Tensor:
             cosine, sine, along_row, along_column = rows.chunk(4, -1)
             with full_precision(rows.device):
                 row, column = (self.coord_scale * offset).unsqueeze(-2).unbind(-1)  # b q k 1
                 cos, sin = _waves(along_row, along_column, row, column, phase)
-            x = torch.cat([cosine * cos, sine * sin], -1).to(self.layers[0].weight.dtype)
+            x = torch.cat([cosine * cos, sine * sin], -1).to(self.dtype)
             for i, layer in enumerate(self.layers):
-                x = layer(x) if i == 0 else layer(F.relu(x, inplace=True))
+                x = layer(x) if i == 0 else layer(relu_(x))
             return x
 
         return colours
+
+    def _phase(self, cell: Float[Tensor, "#b #q 2"]) -> Float[Tensor, "#b #q 1 waves"] | None:
+        return None if self.phase is None else F.linear(cell, self.phase.weight.to(cell.dtype)).unsqueeze(2)
 
 
 class EqLTE(Decoder):
@@ -186,8 +197,8 @@ class EqLTE(Decoder):
             with full_precision(rows.device):
                 seen = (offset @ turns).unflatten(-1, (-1, 1, 2))
                 cos, sin = _waves(along_row, along_column, seen[..., 0], seen[..., 1], phase)
-            summed = torch.cat([(cosine * cos).sum(-2), (sine * sin).sum(-2)], -1)
-            return self.head.from_sum(summed.to(self.head.projection.weight.dtype), maps)
+            summed = torch.cat([sum_orientations(cosine * cos), sum_orientations(sine * sin)], -1)
+            return self.head.from_sum(summed.to(self.dtype), maps)
 
         return colours
 
@@ -196,7 +207,12 @@ class EqLTE(Decoder):
             return None
         seen = cell_matrices(self.head.group, self.cell_mode, cell)
         cells = torch.einsum("kij,...j->...ik", seen, cell).flatten(-2)
-        return self.phase(cells).unflatten(-1, (-1, self.order)).transpose(-1, -2).unsqueeze(2)
+        return (
+            F.linear(cells, self.phase.dense_weight().to(cells.dtype))
+            .unflatten(-1, (-1, self.order))
+            .transpose(-1, -2)
+            .unsqueeze(2)
+        )
 
 
 def _waves(

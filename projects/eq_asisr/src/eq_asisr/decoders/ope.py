@@ -129,6 +129,7 @@ class EqOPE(Decoder):
         super().__init__(
             config, in_channels=in_channels, out_channels=out_channels, group=symmetry, upinput=upinput
         )
+        self.symmetry = symmetry
         _require_sizes(max_freq, kernel_size)
         self.max_freq, self.coord_scale = max_freq, coord_scale
         coefficients = out_channels * (2 * max_freq + 1) ** 2
@@ -137,19 +138,19 @@ class EqOPE(Decoder):
     def prepare(self, features: Float[Tensor, "b in_channels h w"]) -> Float[Tensor, "b pixels width"]:
         self.require_features(features)
         maps = self.coefficients(features)  # (channel, a, b, orientation)
-        order = self.coefficients.group.order
+        order = self.symmetry.order
         by_channel = maps.unflatten(1, (self.out_channels, -1, order)).transpose(2, 3).flatten(1, 3)
         return to_rows(by_channel)
 
     def local_function(self, cell: Float[Tensor, "#b #q 2"]) -> LocalFunction:
-        group = self.coefficients.group
-        turns = self.coord_scale * rotation_matrices(group, cell).flatten(0, 1).T
+        order = self.symmetry.order
+        turns = self.coord_scale * rotation_matrices(self.symmetry, cell).flatten(0, 1).T
 
         def colours(rows: Tensor, offset: Tensor) -> Tensor:
             with full_precision(rows.device):
                 seen = (offset @ turns).unflatten(-1, (-1, 2))
                 functions = position_encoding(seen, self.max_freq).flatten(-2)
-                return _SCALE / group.order * _products(rows, functions, self.out_channels)
+                return _SCALE / order * _products(rows, functions, self.out_channels)
 
         return colours
 
