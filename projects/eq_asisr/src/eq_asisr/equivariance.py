@@ -3,6 +3,8 @@
 `rot90_error`: turning the LR image and turning the result, ‖SR(rot90ᵏ x) − rot90ᵏ SR(x)‖ / ‖SR(x)‖ (§8, C1). Quarter turns
 move pixels to pixels, so an exact model gives rounding.
 
+`rotation_spread`: how much the PSNR of an image depends on its orientation.
+
 `local_function_error`: rotations by any angle, free of interpolation (§3.6). The image is a formula, sampled anew for every
 angle, and what is compared is the continuous function that the model draws inside the centre pixel, the one pixel that
 every rotation leaves in its place: f_{RI}(u) against f_I(R⁻¹u).
@@ -18,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tenfold.equivariance import EquivarianceError, GaussianBlobs
+from tenfold.metrics import Protocol, restoration_psnr
 
 from .model import ASISR, denormalize
 
@@ -110,7 +113,7 @@ def local_function_error(
             constant.
 
     Example:
-        >>> from eq_asisr.model import build
+        >>> from eq_asisr.pairs import build
         >>> sizes = {"encoder_options": {"n_feats": 16, "n_blocks": 1}, "local_ensemble": False}
         >>> model = build(encoder="eq_edsr", decoder="eq_liif", group=8, **sizes)
         >>> error = local_function_error(model, GaussianBlobs.random(2, 3, seed=0), 17, [30, 90])
@@ -145,6 +148,36 @@ def local_function_error(
             turned = draw(angle, _turned(points, angle))
             errors.append((turned - reference).square().mean((1, 2)).sqrt() / spread)
     return torch.stack(errors)
+
+
+def rotation_spread(
+    upscale: Renderer,
+    lr: Float[Tensor, "b 3 h w"],
+    hr: Float[Tensor, "b 3 new_h new_w"],
+    scale: int,
+    protocol: Protocol = "benchmark",
+) -> Float[Tensor, " b"]:
+    """Largest minus smallest PSNR in decibels over the four orientations of each image: 0 where orientation has no say.
+
+    Args:
+        upscale: as `ASISR.upscale`: (images, size=…) → larger images.
+        lr: low-resolution images in [0, 1].
+        hr: the true images.
+        scale: sets the border that the protocol leaves out.
+        protocol: see `tenfold.metrics.restoration_psnr`.
+
+    Example:
+        >>> nearest = lambda lr, size: lr.repeat_interleave(2, -1).repeat_interleave(2, -2)
+        >>> lr, hr = torch.rand(1, 3, 12, 10), torch.rand(1, 3, 24, 20)
+        >>> bool(rotation_spread(nearest, lr, hr, scale=2) < 1e-4)
+        True
+    """
+    scores = []
+    for turn in range(4):
+        true = torch.rot90(hr, turn, (-2, -1))
+        large = upscale(torch.rot90(lr, turn, (-2, -1)), size=(true.shape[-2], true.shape[-1]))
+        scores.append(restoration_psnr(large, true, scale=scale, protocol=protocol))
+    return torch.stack(scores).amax(0) - torch.stack(scores).amin(0)
 
 
 def perturb(model: nn.Module, seed: int, strength: float = 0.3) -> None:
