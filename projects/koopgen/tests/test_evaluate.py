@@ -12,6 +12,7 @@ from koopgen import evaluate as commands
 from koopgen.analysis import read_out
 from koopgen.baselines import LRAN
 from koopgen.evaluate import analysis, evaluation
+from koopgen.latent import SamplingIntervalWarning
 from koopgen.model import KoopGen
 from koopgen.trajectories import TrajectorySet
 from tenfold.cli import CommandLineError
@@ -93,6 +94,34 @@ def test_evaluate_writes_what_it_prints(folder: Path, capsys: pytest.CaptureFixt
     assert json.loads(out.read_text()) == first  # the same seed, the same trajectories
 
 
+def test_evaluate_on_trajectories_of_ones_own(folder: Path) -> None:
+    x = torch.randn(4, 30, 2)
+    TrajectorySet([*x, torch.randn(5, 2)], 0.05).save(folder.parent / "own.npz")
+    out = folder.parent / "own.json"
+    arguments = [str(folder), "--data", str(folder.parent / "own.npz"), "--out", str(out), "--horizon"]
+    assert commands.evaluate([*arguments, "20"]) == 0
+    numbers = json.loads(out.read_text())
+    assert numbers["trajectories"] == 4  # the fifth is too short
+    assert numbers["horizon"] == pytest.approx(1.0)
+    with pytest.raises(
+        CommandLineError, match="no trajectory has 31 samples, the longest has 30; lower --horizon"
+    ):
+        commands.evaluate([*arguments, "30"])
+    with pytest.raises(CommandLineError, match="n and horizon must be at least 1"):
+        commands.evaluate([*arguments, "0"])
+
+
+@pytest.mark.realdata
+def test_evaluate_on_the_rings_of_the_predecessor(folder: Path) -> None:
+    out = folder.parent / "rings.json"
+    with pytest.warns(SamplingIntervalWarning, match="rescaled"):  # Δt is 0.02 there, 0.05 in the model
+        assert (
+            commands.evaluate([str(folder), "--data", "pendulum_rings", "--horizon", "40", "--out", str(out)])
+            == 0
+        )
+    assert json.loads(out.read_text())["trajectories"] == 10
+
+
 def test_analyze_writes_numbers_and_pictures(folder: Path) -> None:
     out = folder.parent / "analysis"
     arguments = [
@@ -146,8 +175,9 @@ def test_forecast_from_a_file_of_states(folder: Path, suffix: str) -> None:
 
 REFUSED: list[tuple[Callable[[Sequence[str]], int], list[str], str]] = [
     (commands.evaluate, ["--system", "pendulums"], "unknown system 'pendulums'"),
-    (commands.evaluate, ["--system", "lorenz63"], "the system has 3 channels, the model was made for 2"),
+    (commands.evaluate, ["--system", "lorenz63"], "the data have 3 channels, the model was made for 2"),
     (commands.evaluate, ["--system", "pendulum", "--n", "0"], "n must be at least 1, got 0"),
+    (commands.evaluate, ["--data", "nowhere.npz"], "nowhere.npz"),
     (commands.forecast, ["--start", "1,2", "--times", "0,0.2,0.1"], "t must increase"),
     (commands.forecast, ["--start", "1,2", "--steps", "-1"], "steps must be at least 0"),
     (commands.forecast, ["--start", "1,2,3", "--steps", "1"], "n_x"),

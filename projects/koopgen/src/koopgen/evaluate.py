@@ -20,6 +20,7 @@ from .metrics import divergence_rate, nrmse_curve, rmse_curve, valid_prediction_
 from .model import GeneratorModel
 from .portraits import portraits
 from .pretrained import load_model
+from .rings import load_pendulum_rings
 from .systems import get_system
 from .trajectories import TrajectorySet
 
@@ -184,8 +185,10 @@ def _parser(command: str, what: str) -> argparse.ArgumentParser:
 
 
 def _add_data(parser: argparse.ArgumentParser, n: int, horizon: int) -> None:
-    parser.add_argument(
-        "--system", required=True, help="the system the trajectories are generated from, e.g. lorenz63"
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--system", help="the system the trajectories are generated from, e.g. lorenz63")
+    source.add_argument(
+        "--data", help="an .npz file of TrajectorySet.save, or pendulum_rings (PendulumRings.csv)"
     )
     parser.add_argument("--n", type=int, default=n, help=f"number of trajectories (default {n})")
     parser.add_argument(
@@ -205,14 +208,31 @@ def _model(source: str) -> LatentModel:
 
 def _data(options: argparse.Namespace) -> TrajectorySet:
     try:
-        return get_system(options.system).generate(options.n, options.horizon, options.seed)
-    except ValueError as error:
+        if options.system is not None:
+            return get_system(options.system).generate(options.n, options.horizon, options.seed)
+        given = (
+            load_pendulum_rings() if options.data == "pendulum_rings" else TrajectorySet.load(options.data)
+        )
+        return _first(given, options.n, options.horizon)
+    except (ValueError, FileNotFoundError) as error:
         raise CommandLineError(str(error)) from error
+
+
+def _first(data: TrajectorySet, n: int, horizon: int) -> TrajectorySet:
+    """The beginnings of the first trajectories that are long enough."""
+    if n < 1 or horizon < 1:
+        raise ValueError(f"n and horizon must be at least 1, got {n} and {horizon}")
+    long_enough = [x[: horizon + 1] for x in data.trajectories if len(x) > horizon][:n]
+    if not long_enough:
+        raise ValueError(
+            f"no trajectory has {horizon + 1} samples, the longest has {int(data.lengths.max())}; lower --horizon"
+        )
+    return TrajectorySet(torch.stack(long_enough), data.dt, data.lyapunov, data.meta)
 
 
 def _check_fit(model: LatentModel, data: TrajectorySet) -> None:
     if data.n_x != model.n_x:
-        raise CommandLineError(f"the system has {data.n_x} channels, the model was made for {model.n_x}")
+        raise CommandLineError(f"the data have {data.n_x} channels, the model was made for {model.n_x}")
 
 
 def _start(text: str) -> Float[Tensor, "b n_x"]:
