@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tenfold.claims import Figure, Measurement, Scale, Value, claim
 
-from ..baselines import LRAN, DeepKoopman, NeuralODE, UnstructuredGenerator
+from ..baselines import LRAN, DeepKoopman, NeuralODE, ResidualMLP, UnstructuredGenerator
 from ..figures import Forecasts, forecasts_with_error_growth
 from ..latent import LatentModel
 from ..metrics import valid_prediction_time
@@ -30,7 +30,7 @@ BOUNDED = "KoopGen, nonpositive"
 
 @dataclass(frozen=True)
 class Effort:
-    """Sizes of the data, how models are trained, the width of their networks, neurons of the echo-state network."""
+    """Sizes of the data, how models are trained, width of the networks, neurons of the echo-state network, all baselines?"""
 
     sizes: Sizes
     recipe: Recipe
@@ -67,7 +67,9 @@ def chaos(scale: Scale, seed: int) -> Measurement:
     cpu (horizon 9 Lyapunov times): KoopGen VPT >= 2x LRAN's, >= 1.15x DeepKoopman's, >= 1.6; no forecast of the
     nonpositive variant diverges; the share is reported for the free one. Steps of 64 windows, half of the plan's 128.
     gpu (7,500 steps of 512 windows, as many windows as 15,000 of 256), paper (500 epochs): KoopGen VPT >= 5; and the comparisons of the cpu scale.
-    An echo-state network is shown without a condition: it is driven by 100 samples, the others see one.
+    Shown without a condition: a residual network without latent space, and an echo-state network, which is driven by 100
+    samples where the others see one. gpu, paper: the unstructured generator, LRAN by matrix exponential and a neural
+    ordinary differential equation too.
     """
     effort, device = EFFORTS[scale], device_for(scale)
     sets = make_sets("lorenz63", effort.sizes, seed, SIGMA).to(device)
@@ -89,10 +91,12 @@ def contenders(sets: Sets, effort: Effort) -> dict[str, Contender]:
         BOUNDED: lambda: KoopGen(3, 6, m_skew=5, m_self=5, dissipation="nonpositive", **gated),
         "DeepKoopman": lambda: DeepKoopman(3, 6, width=128, **size),
         "LRAN": lambda: LRAN(3, 6, **size),
+        "ResidualMLP": lambda: ResidualMLP(3, **size),
     }
     if effort.extra:
         builders |= {
             "Unstructured": lambda: UnstructuredGenerator(3, 6, m=10, **gated),
+            "LRAN, matrix exponential": lambda: LRAN(3, 6, init="matrix_exp", **size),
             "NeuralODE": lambda: NeuralODE(3, **size),
         }
     return {name: Contender(name, build) for name, build in builders.items()}
