@@ -1,4 +1,4 @@
-"""Checks of what users hand to a model, and the shapes it is brought to."""
+"""Checks of what users hand to a model, and the shapes that it is brought to."""
 
 import math
 
@@ -10,6 +10,7 @@ from .coords import make_cell
 
 
 def require_image(lr: Tensor, model: nn.Module) -> None:
+    """Raise unless `lr` is a batch of images in the precision of the model."""
     if lr.ndim != 4 or 0 in lr.shape:
         raise ValueError(f"lr must be images of shape (b, channels, h, w), got {tuple(lr.shape)}")
     if not lr.is_floating_point():
@@ -20,6 +21,7 @@ def require_image(lr: Tensor, model: nn.Module) -> None:
 
 
 def require_unit_range(lr: Tensor) -> None:
+    """Raise ValueError if an image has values outside [0, 1], or NaN."""
     low, high = (value.item() for value in lr.aminmax())
     if not (low >= 0 and high <= 1):
         raise ValueError(
@@ -53,6 +55,7 @@ def target(
 
 
 def per_image(chunk: int | None, batch: int, queries: int) -> int:
+    """How many queries of each image are worked on at a time."""
     if chunk is None:
         return max(1, queries)
     if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
@@ -61,6 +64,7 @@ def per_image(chunk: int | None, batch: int, queries: int) -> int:
 
 
 def batched(coord: Tensor, name: str, batch: int) -> Float[Tensor, "#b q 2"]:
+    """Coordinates per image, or one list for all."""
     coord = coord.unsqueeze(0) if coord.ndim == 2 else coord
     if coord.ndim != 3 or coord.shape[-1] != 2 or len(coord) not in (1, batch):
         raise ValueError(
@@ -70,12 +74,12 @@ def batched(coord: Tensor, name: str, batch: int) -> Float[Tensor, "#b q 2"]:
 
 
 def batched_cell(cell: Tensor, batch: int) -> Float[Tensor, "b #q 2"]:
+    """Cells per image."""
+    given = tuple(cell.shape)
     if cell.ndim == 1:
         cell = cell.view(1, 1, -1)
     elif cell.ndim == 2:
         cell = cell.unsqueeze(1)
     if cell.ndim != 3 or cell.shape[-1] != 2 or len(cell) not in (1, batch):
-        raise ValueError(
-            f"cell must have shape ({batch}, queries, 2), ({batch}, 2) or (2,), got {tuple(cell.shape)}"
-        )
+        raise ValueError(f"cell must have shape ({batch}, queries, 2), ({batch}, 2) or (2,), got {given}")
     return cell.expand(batch, -1, -1)

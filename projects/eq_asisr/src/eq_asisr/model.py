@@ -164,6 +164,7 @@ class ASISR(PretrainedMixin, nn.Module):
         progress: Progress | None = None,
     ) -> Float[Tensor, "b 3 new_h new_w"]:
         """The image at another size, in the normalised range and not clamped; arguments as for `upscale`."""
+        require_image(lr, self)
         new_size, cell = target(lr, scale, size)
         pixels, batch = new_size[0] * new_size[1], len(lr)
         step = per_image(chunk, batch, pixels)

@@ -73,13 +73,15 @@ class EqINRAdapter(Decoder):
         assert self.group is not None
         turns = rotation_matrices(self.group, cell)
         cells = torch.einsum("sij,...j->...si", cell_matrices(self.group, self.cell_mode, cell), cell)
+        parameter = next(self.parameters(), None)
+        dtype = cell.dtype if parameter is None else parameter.dtype
 
         def colours(rows: Tensor, offset: Tensor) -> Tensor:
             fields = rows.unflatten(-1, (self.order, -1))
             with full_precision(rows.device):
                 coord = torch.einsum("sij,...j->...si", turns, offset)
             seen = [cells.unsqueeze(2).expand_as(coord)] if self.cell_decode else []
-            values = self.inr(fields, coord, *seen)
+            values = self.inr(*(x.to(dtype) for x in (fields, coord, *seen)))
             expected = (*coord.shape[:-1], self.out_channels)
             if values.shape != expected:
                 raise ValueError(
