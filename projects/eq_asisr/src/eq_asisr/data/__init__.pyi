@@ -1,0 +1,16 @@
+from .evaluation import EvaluationPair as EvaluationPair
+from .evaluation import EvaluationSet as EvaluationSet
+from .folders import ImageFolder as ImageFolder
+from .folders import PairedImageFolders as PairedImageFolders
+from .module import ASISRData as ASISRData
+from .resize import pillow_bicubic as pillow_bicubic
+from .resize import pillow_pair as pillow_pair
+from .samples import Batch as Batch
+from .samples import DrawSampler as DrawSampler
+from .samples import NoGT as NoGT
+from .samples import SRDownsampled as SRDownsampled
+from .samples import SRPaired as SRPaired
+from .scenes import oriented_scene as oriented_scene
+from .scenes import oriented_scenes as oriented_scenes
+from .sources import photographs as photographs
+from .sources import training_images as training_images
