@@ -301,7 +301,7 @@ def test_the_law_is_read_off_true_trajectories() -> None:
 
 def test_lorenz_path() -> None:
     pytest.importorskip("reservoirpy")
-    sizes = Sizes(10, 60, 4, 59, 4, 1000, 25)
+    sizes = Sizes(10, 40, 4, 39, 4, 60, 25)
     effort = lorenz.Effort(sizes, Recipe(2, window=8, batch_size=4, pretrain_steps=1), 8, 20, extra=True)
     measurement = lorenz.comparison(effort, make_sets("lorenz63", sizes, 0, 14.0), 0, full=False)
     assert not measurement.passed

@@ -66,7 +66,7 @@ EFFORTS = {
     Scale.CPU: Effort(
         ("lorenz96_d10", "kuramoto_sivashinsky", "lorenz96_d5", "lorenz96_d20"),
         {"lorenz96_d5": "lorenz96_d10", "lorenz96_d20": "lorenz96_d10"},
-        Sizes(600, 60, 60, 38, 200, 59), 500, 20, 32, 16, 8, 256, 4, 128,
+        Sizes(600, 60, 60, 38, 200, 59), 800, 20, 32, 16, 8, 256, 4, 128,
     ),
     Scale.GPU: Effort(
         ("lorenz96", "kuramoto_sivashinsky", "ks_60"), {}, Sizes(4000, 200, 400, 78, 1000, 99),
