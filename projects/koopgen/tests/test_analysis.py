@@ -108,6 +108,17 @@ def test_the_certificate_can_be_violated(oscillator: Oscillator) -> None:
     assert model.log_norm_certificate(z, 50).holds.all()
 
 
+def test_an_overflow_is_not_finite_but_no_violation() -> None:
+    """A constant growth rate meets its bound exactly until the numbers end; the two are told apart."""
+    model = KoopGen(2, 2, dt=0.1, hidden=4, dissipation="free", time_scale=1.0)
+    with torch.no_grad():
+        model.generator.self_adjoint.free.copy_(torch.tensor([9.0, 0.0]).reshape(2, 1, 1))
+    run = long_run(model, X.float(), 1000, stride=100)
+    assert not run.finite.any()
+    assert run.holds is not None
+    assert run.holds.all()
+
+
 def test_baselines_run_without_a_certificate_and_explosions_are_seen() -> None:
     model = LRAN(2, 2, dt=0.1, hidden=4)
     with torch.no_grad():
