@@ -237,3 +237,12 @@ def test_warnings():
         KoopGenLoss(w_lin=2.0)
     with pytest.warns(UserWarning, match="takes the channels for neighbours on a grid"):
         KoopGenLoss(kind="space-time", gridded=False)
+
+
+def test_training_goes_on_after_an_evaluation_in_inference_mode():
+    shape = (2, 23, 3)  # a length that no other test has used
+    with torch.inference_mode():
+        sobolev_distance(torch.randn(shape), torch.randn(shape), order=1)
+    x = torch.randn(shape, requires_grad=True)
+    sobolev_distance(x, torch.randn(shape), order=1).mean().backward()
+    assert x.grad is not None

@@ -184,3 +184,12 @@ def test_sigma_is_asked_for_where_it_cannot_be_known() -> None:
 
     with pytest.raises(ValueError, match="sigma is not given, and there is no TrajectoryDataModule"):
         trainer(1).validate(KoopGenModule(small()), Plain(), verbose=False)
+
+
+def test_predict_gives_the_forecasts_of_the_test_trajectories() -> None:
+    module, sets = KoopGenModule(small(), threshold=0.3, sigma=1.17), data()
+    found = trainer(1).predict(module, sets)
+    truth = next(iter(sets.test_dataloader()))
+    assert found is not None
+    assert found[0].shape == truth.shape
+    torch.testing.assert_close(found[0], module.eval()(truth[:, 0], truth.shape[1] - 1).detach())

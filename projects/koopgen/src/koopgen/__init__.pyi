@@ -36,7 +36,9 @@ from .model import Certificate as Certificate
 from .model import Fields as Fields
 from .model import GeneratorModel as GeneratorModel
 from .model import KoopGen as KoopGen
+from .module import KoopGenModule as KoopGenModule
 from .nets import MLP as MLP
+from .optim import Rates as Rates
 from .propagators import cayley_step as cayley_step
 from .propagators import expm_step as expm_step
 from .propagators import get_propagator as get_propagator

@@ -163,5 +163,5 @@ def _as_is(batch: Any) -> Any:
 
 def _loader(data: WindowDataset, batch_size: int, shuffle: bool = False) -> DataLoader[Any]:
     return DataLoader(
-        data, batch_size, shuffle=shuffle, collate_fn=_as_is, pin_memory=torch.cuda.is_available()
+        data, batch_size=batch_size, shuffle=shuffle, collate_fn=_as_is, pin_memory=torch.cuda.is_available()
     )

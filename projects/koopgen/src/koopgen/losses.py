@@ -77,6 +77,7 @@ def _norm(x: Window, order: int, dims: Dims, boundary: Boundary) -> Float[Tensor
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # training may use later what evaluation has made
 def _transform(
     samples: int,
     channels: int | None,

@@ -164,8 +164,7 @@ class KoopGenModule(lightning.LightningModule):
     def _judge(self, stage: str, x: Float[Tensor, "b t n_x"]) -> None:
         assert self.sigma is not None
         forecast = self(x[:, 0], x.shape[1] - 1)
-        with torch.inference_mode(False), torch.no_grad():  # the loss keeps tensors that training needs later
-            loss = window_loss(self.loss, self.model, x[:, : self.loss_window]).total
+        loss = window_loss(self.loss, self.model, x[:, : self.loss_window]).total
         valid = valid_prediction_time(
             forecast,
             x,
