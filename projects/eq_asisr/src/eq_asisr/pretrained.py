@@ -69,6 +69,9 @@ def _from_checkpoint(checkpoint: Path) -> ASISR:
         raise CheckpointError(f"{run / 'config.yaml'} names no model (model.init_args.model)") from error
     if name != "ASISR":
         raise CheckpointError(f"{run} holds a {name}, not an ASISR")
-    model = ASISR(**arguments)
+    try:
+        model = ASISR(**arguments)
+    except TypeError as error:
+        raise CheckpointError(f"{run / 'config.yaml'} does not fit ASISR(...): {error}") from error
     load_weights(model, load_lightning_weights(checkpoint), source=str(checkpoint))
     return model.eval()
