@@ -13,6 +13,7 @@ from tenfold.metrics import restoration_psnr, restoration_ssim
 
 from .data.samples import Batch
 from .model import ASISR, denormalize, normalize
+from .schedules import warm_cosine
 
 Schedule = Literal["steps", "cosine"]
 
@@ -135,16 +136,3 @@ class LitASISR(lightning.LightningModule):
 
     def _upscaled(self, lr: Tensor, hr: Tensor) -> Tensor:
         return self.model.upscale(lr, size=(hr.shape[-2], hr.shape[-1]), chunk=self.chunk).float()
-
-
-def warm_cosine(step: int, total: int, warmup: float) -> float:
-    """Factor of the learning rate: linear from 0 to 1 over `warmup · total` steps, then half a cosine down to 0.
-
-    >>> [round(warm_cosine(step, 100, 0.1), 3) for step in (0, 9, 10, 55, 100)]
-    [0.1, 1.0, 1.0, 0.5, 0.0]
-    """
-    rising = warmup * total
-    if step < rising:
-        return min(1.0, (step + 1) / rising)
-    done = (step - rising) / max(1.0, total - rising)
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
