@@ -19,7 +19,7 @@ FIXED_RATE = Recipe(2000)
 """The calibrated 1e-3 for both; C4 searches the rate, and both claims fit into the quarter of an hour."""
 
 PLANS: dict[Scale, tuple[Size, tuple[int, ...], tuple[int, ...]]] = {
-    Scale.SMOKE: (Size(SIZES[Scale.SMOKE].width, Recipe(100), "builtin", n_val=1, inp_size=16, batch_size=4, sample_q=128), (6,), ()),
+    Scale.SMOKE: (Size(SIZES[Scale.SMOKE].width, Recipe(100, rates=(2e-3,)), "builtin", n_val=1, inp_size=16, batch_size=4, sample_q=128), (6,), ()),
     Scale.CPU: (Size(SIZES[Scale.CPU].width, FIXED_RATE, "t91", min_side=100), (6, 8), (12, 30)),
     Scale.GPU: (LONG, (6, 8), (12, 18, 24, 30)),
     Scale.PAPER: (SIZES[Scale.PAPER], (6, 8), (12, 18, 24, 30)),

@@ -56,7 +56,7 @@ _DIV2K = {**_BSDS, "source": "div2k"}
 _EPOCH = 1000
 
 SIZES: dict[Scale, Size] = {
-    Scale.SMOKE: Size(TINY, Recipe(600, rates=(2e-3,)), "in-sample", inp_size=16, batch_size=4, sample_q=128),
+    Scale.SMOKE: Size(TINY, Recipe(200, rates=(2e-3,)), "in-sample", inp_size=16, batch_size=4, sample_q=128),
     Scale.CPU: Size(SMALL, Recipe(2000, rates=(1e-3, 2e-3), search_steps=100), min_side=100),
     Scale.GPU: Size(
         PUBLISHED,
