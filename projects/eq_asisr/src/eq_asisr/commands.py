@@ -123,7 +123,8 @@ def check(argv: Sequence[str]) -> int:
         else:
             model = _model(options)
             what = str(options.ckpt)
-        t = "no symmetry" if model.group is None else f"t = {model.group.order}"
+        order: int | None = getattr(model.group, "order", None)
+        t = "no symmetry" if order is None else f"t = {order}"
         count = sum(p.numel() for p in model.parameters())
         print(f"{what}: {count:,} parameters, {t}\n")
         turns = quarter_turn_table(model, options.seed)
@@ -131,7 +132,7 @@ def check(argv: Sequence[str]) -> int:
         print(_columns(angle_table(model, options.seed), "other angles: the function inside one pixel"))
     exact = all(max(row[1:3]) <= EXACT for row in turns[1:])
     print("exact" if exact else "not exact")
-    should = model.group is not None and model.group.order % 4 == 0
+    should = order is not None and order % 4 == 0
     return 1 if should and not exact else 0
 
 
