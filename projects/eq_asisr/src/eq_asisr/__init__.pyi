@@ -19,6 +19,8 @@ from .encoders import EqEDSR as EqEDSR
 from .encoders import EqRDN as EqRDN
 from .encoders import EqSwinIR as EqSwinIR
 from .encoders import SwinIR as SwinIR
+from .equivariance import local_function_error as local_function_error
+from .equivariance import rot90_error as rot90_error
 from .model import ASISR as ASISR
 from .model import Features as Features
 from .pairs import build as build
