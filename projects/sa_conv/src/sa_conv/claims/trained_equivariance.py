@@ -18,6 +18,10 @@ SIDE, N_IMAGES = 33, 32
     "Trained networks: the CNN breaks the symmetry, B-Conv keeps it",
     source="section 3; supplement SM3",
     scales=("cpu", "gpu", "paper"),
+    known_gaps={
+        "cpu": "at 45° the error of the CNN is 1.4, 3.1 and 2.2 times that of B-Conv (seeds 0, 1, 2) where 2 are asked; at 90° it is "
+        "more than a billion times"
+    },
 )
 def trained_networks(scale: Scale, seed: int) -> Measurement:
     """Equivariance error of the trained CNN ≥ 10 × that of B-Conv at 90°, and ≥ 2 × at 45°.
@@ -51,7 +55,8 @@ def trained_networks(scale: Scale, seed: int) -> Measurement:
                 curves,
                 "Who commutes with rotations after training",
                 "Lines of the relative equivariance error over the angle from 0 to 180 degrees for CNN, B-Conv, TL-Conv and "
-                "SA-Conv, logarithmic: the CNN is far above at every angle; B-Conv is exact at multiples of 90 degrees.",
+                "SA-Conv, logarithmic. B-Conv is exact at multiples of 90 degrees; at 45 degrees the error of the CNN is "
+                f"{ratio[45]:.1f} times that of B-Conv.",
             )
         ],
         tables=[

@@ -58,6 +58,10 @@ def loss_free(scale: Scale, seed: int) -> Measurement:
     "Control: SA gains more than TL trained as much longer",
     source="notes, section 8: the control that the paper's protocol lacks",
     scales=("cpu", "gpu", "paper"),
+    known_gaps={
+        "cpu": "SA is 0.44, 0.09 and 0.45 dB better than TL continued (seeds 0, 1, 2); with seed 1 the hypernetwork does not find the "
+        "axis (correlation 0.05 against 0.90 and 0.94)"
+    },
 )
 def continued(scale: Scale, seed: int) -> Measurement:
     """After the same extra steps at the same learning rate from the same TL checkpoint, SA − "TL continued" ≥ 0.35 dB.
