@@ -13,7 +13,7 @@ from eq_asisr.claims import far_scales, networks, orientation, plug_in, protocol
 from eq_asisr.claims.networks import EQ, EQUAL, LIKE_EQ, PLAIN, PUBLISHED, SMALL, TINY
 from eq_asisr.claims.training import Contender, Recipe, batches_of, parameters, school, train
 from eq_asisr.data import ImageFolder, SRDownsampled
-from eq_asisr.data.evaluation import EvaluationSet
+from eq_asisr.data.evaluation import EvaluationPair, EvaluationSet
 from tenfold.claims import Scale, collect
 
 CPU = torch.device("cpu")
@@ -42,7 +42,7 @@ def test_all_claims_are_there():
 
 def test_gpu_scale_never_falls_back(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for claim in (claims.transfer_across_orientations, claims.plug_in):
+    for claim in (claims.transfer_across_orientations, claims.plugs_in):
         with pytest.raises(RuntimeError, match="needs a CUDA device"):
             claim(Scale.GPU, 0)
     with pytest.raises(ValueError, match="claim C4b has no scale cpu"):
@@ -138,6 +138,18 @@ def test_averaging_over_turns_is_invariant_for_any_model():
     )
 
 
+class Corner(EvaluationSet):
+    """Six low-resolution pixels of the first photograph."""
+
+    def __init__(self, name, scale, first=1):
+        super().__init__("builtin", scale, first=1)
+
+    def __getitem__(self, index):
+        pair = super().__getitem__(index)
+        side = 6 * int(self.scale)
+        return EvaluationPair(pair.name, pair.lr[:, :6, :6], pair.hr[:, :side, :side])
+
+
 def few_steps(size, steps=3):
     return dataclasses.replace(size, recipe=Recipe(steps))
 
@@ -156,7 +168,7 @@ def test_c3_runs(monkeypatch):
 def test_c4_reports_every_control(monkeypatch):
     """The cpu criteria with photographs in the place of Set5: three steps must not pass them."""
     monkeypatch.setitem(zoom.SIZES, Scale.CPU, few_steps(zoom.SIZES[Scale.SMOKE]))
-    monkeypatch.setattr(quality, "EvaluationSet", lambda name, scale: EvaluationSet("builtin", 8, first=1))
+    monkeypatch.setattr(quality, "EvaluationSet", Corner)
     monkeypatch.setattr(quality, "figures", lambda task, trained: [])
     monkeypatch.setattr(quality, "spreads", lambda task, trained, side=None: dict.fromkeys(trained, 2e-5))
     found = claims.quality_per_parameter(Scale.CPU, 0)
@@ -185,13 +197,11 @@ def test_margins_are_means_over_the_sets_and_the_worse_of_two():
 def test_c6_measures_near_and_far(monkeypatch):
     size = dataclasses.replace(few_steps(far_scales.PLANS[Scale.SMOKE][0]))
     monkeypatch.setitem(far_scales.PLANS, Scale.CPU, (size, (8,), (12,)))
-    monkeypatch.setattr(
-        far_scales, "EvaluationSet", lambda name, scale, first: EvaluationSet("builtin", scale, first=1)
-    )
+    monkeypatch.setattr(far_scales, "EvaluationSet", Corner)
     generator = torch.Generator().manual_seed(0)
     image = torch.randint(0, 256, (3, 96, 120), generator=generator, dtype=torch.uint8)
     monkeypatch.setattr(far_scales, "large_images", lambda: {"noise": image})
-    found = claims.far_scales(Scale.CPU, 0)
+    found = claims.far_outside_the_training(Scale.CPU, 0)
     assert {"EQ − plain at ×6, ×8", "EQ − plain at ×12 … ×30", "bicubic, noise ×12"} <= set(found.values)
     assert "mean of EQ >= plain − 0.05 dB at ×12 … ×30" in found.criterion
 
@@ -205,9 +215,9 @@ def test_the_missing_image_of_div2k_is_named(monkeypatch, tmp_path):
 def test_a_reference_value_that_is_missed_fails_c7(monkeypatch):
     checks = [protocol.Check("x", "PSNR", 30.0, 30.001), protocol.Check("y", "bytes", 5, 5)]
     monkeypatch.setattr(protocol, "_photographs", lambda: iter(checks))
-    assert claims.protocol(Scale.SMOKE, 0).passed
+    assert claims.evaluation_protocol(Scale.SMOKE, 0).passed
     checks.append(protocol.Check("z", "SSIM", 0.9, 0.9003))
-    found = claims.protocol(Scale.SMOKE, 0)
+    found = claims.evaluation_protocol(Scale.SMOKE, 0)
     assert not found.passed
     assert found.ours == 2
     assert not protocol.Check("b", "bytes", 5, 6).holds

@@ -30,7 +30,7 @@ def test_steps_of_the_optimiser_lower_the_loss():
     optimizer = lit.configure_optimizers()["optimizer"]
     batch = samples().batch(range(4))
     losses = []
-    for _ in range(20):
+    for _ in range(60):
         optimizer.zero_grad()
         loss, answer = lit.loss(batch)
         loss.backward()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -16,7 +17,7 @@ from eq_asisr.data.samples import Augmentation, SRDownsampled
 from eq_asisr.data.scenes import oriented_scenes
 from eq_asisr.figures import turned_photograph
 from eq_asisr.model import ASISR
-from tenfold.claims import Figure, Measurement, Scale, Table, claim
+from tenfold.claims import Figure, Measurement, Scale, Table, Value, claim
 from tenfold.metrics import psnr
 
 TURNED, AVERAGED = "plain, turned in training", "plain, averaged over four turns"
@@ -98,7 +99,7 @@ def transfer_across_orientations(scale: Scale, seed: int) -> Measurement:
     if scale is not Scale.SMOKE:
         checks["plain falls by >= 0.5 dB"] = straight[PLAIN] - across[PLAIN] >= 0.5
         checks["EQ across >= plain across + 0.3 dB"] = across[EQ] >= across[PLAIN] + 0.3
-    values: dict[str, float] = {}
+    values: dict[str, Value] = {}
     for name in upscale:
         values[f"{name}, as trained"], values[f"{name}, turned"] = straight[name], across[name]
         values[f"{name}, fall"] = straight[name] - across[name]
@@ -109,7 +110,7 @@ def transfer_across_orientations(scale: Scale, seed: int) -> Measurement:
         baseline=across[PLAIN],
         criterion="; ".join(checks),
         passed=all(checks.values()),
-        values=values | checks,
+        values={**values, **checks},
         figures=[_figure(upscale, pairs[-1][1].to(device))],
         tables=[_table(trained, straight, across)],
     )
@@ -132,7 +133,7 @@ def averaged_over_turns(model: ASISR) -> Upscale:
 def _train(size: Size, seed: int, device: torch.device) -> dict[str, Trained]:
     scenes = ImageFolder(oriented_scenes(size.n_train, size.side, derive(seed, 1)))
     held_out = ImageFolder(oriented_scenes(max(2, size.n_test // 2), size.side, derive(seed, 2)))
-    patch = {"inp_size": size.inp_size, "sample_q": size.sample_q}
+    patch: dict[str, Any] = {"inp_size": size.inp_size, "sample_q": size.sample_q}
     validation = batches_of(SRDownsampled(held_out, **patch, augment=(), seed=derive(seed, 4)), 16)
 
     def judge(model: ASISR) -> float:

@@ -38,7 +38,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "Any encoder, any decoder, and any function of a pixel",
     source="abstract: plug-and-play; criteria inferred",
 )
-def plug_in(scale: Scale, seed: int) -> Measurement:
+def plugs_in(scale: Scale, seed: int) -> Measurement:
     """All 36 pairs of the registry answer with finite images of the right size; the adapter makes anything equivariant.
 
     Three functions without any symmetry (an MLP, a sine network, Fourier features with the cell), behind EqEDSR with

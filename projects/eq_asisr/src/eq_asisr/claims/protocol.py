@@ -88,7 +88,7 @@ class Check:
     "The evaluation is the one that published numbers come from",
     source="evaluation protocol of the literature; published values of bicubic interpolation and RCAN",
 )
-def protocol(scale: Scale, seed: int) -> Measurement:
+def evaluation_protocol(scale: Scale, seed: int) -> Measurement:
     """Sums of low-resolution bytes exactly, PSNR within 0.002 dB, SSIM within 0.0002 of the reference values.
 
     Smoke: three photographs of scikit-image × ×2, ×3, ×4. From cpu on, besides: Set5, Set14 and BSD100 by three protocols,

@@ -9,7 +9,7 @@ from eq_asisr.claims.zoom import LONG, SIZES, ZoomTask, mean
 from eq_asisr.data.evaluation import EvaluationSet
 from eq_asisr.equivariance import rotation_spread
 from eq_asisr.figures import turned_photograph, zoom_sweep
-from tenfold.claims import Figure, Measurement, Scale, Table, claim
+from tenfold.claims import Figure, Measurement, Scale, Table, Value, claim
 
 SPREAD_BOUND = 1e-4
 LIIF_ON_DIV2K = {2: 34.67, 3: 30.96, 4: 29.00}
@@ -132,7 +132,7 @@ def measurement(
     """Headline: mean PSNR of EQ against plain; every model, set and gap in the values and a table."""
     means = {name: mean(list(cells.values())) for name, cells in scores.items()}
     means["bicubic"] = mean(list(reference.values()))
-    values: dict[str, float] = {f"bicubic, {where}": psnr for where, psnr in reference.items()}
+    values: dict[str, Value] = {f"bicubic, {where}": psnr for where, psnr in reference.items()}
     for name, cells in scores.items():
         values |= {f"{name}, {where}": psnr for where, psnr in cells.items()}
         values[f"{name}, spread over orientations (dB)"] = spread[name]
@@ -140,8 +140,8 @@ def measurement(
     values |= {f"EQ − {name}": means[EQ] - value for name, value in means.items() if name != EQ}
     rows: list[tuple] = [("bicubic", None, None, None, None, *(round(v, 3) for v in reference.values()))]
     for name, t in trained.items():
-        cells = (round(v, 3) for v in scores[name].values())
-        rows.append((name, t.parameters, t.rate, round(t.seconds_per_step, 4), spread[name], *cells))
+        rounded = (round(v, 3) for v in scores[name].values())
+        rows.append((name, t.parameters, t.rate, round(t.seconds_per_step, 4), spread[name], *rounded))
     columns = ("model", "parameters", "learning rate", "seconds per step", "spread (dB)", *reference)
     return Measurement(
         "mean PSNR over sets and scales (dB)",
@@ -149,7 +149,7 @@ def measurement(
         baseline=means[PLAIN],
         criterion="; ".join(checks),
         passed=all(checks.values()),
-        values=values | checks,
+        values={**values, **checks},
         figures=pictures,
         tables=[Table("psnr", columns, tuple(rows))],
     )

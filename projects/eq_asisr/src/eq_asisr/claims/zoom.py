@@ -1,7 +1,9 @@
 """Arbitrary-scale super-resolution of photographs: what C4 and C6 share. Training samples, and PSNR on evaluation sets."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -97,7 +99,7 @@ class ZoomTask:
         else:
             train, val = training_images(size.source, size.n_val, min_side=size.min_side)
             require_disjoint(train.files, {file for images in tests for file in images.files})
-        patch = {"inp_size": size.inp_size, "sample_q": size.sample_q}
+        patch: dict[str, Any] = {"inp_size": size.inp_size, "sample_q": size.sample_q}
         samples = SRDownsampled(train, **patch, seed=derive(seed, 1))
         held_out = SRDownsampled(val, **patch, augment=(), seed=derive(seed, 2))
         self.batches = batches_of(samples, size.batch_size, size.threads)
@@ -133,12 +135,26 @@ class ZoomTask:
         return mean(losses)
 
     def scores(self, model: ASISR) -> dict[str, float]:
-        """Mean PSNR in decibels on every test set."""
-        return {_name(images): mean_psnr(model, images) for images in self.tests}
+        """Mean PSNR in decibels on every test set, by its protocol."""
+        return self._scores(lambda pair, images: upscaled(model, pair))
 
     def bicubic(self) -> dict[str, float]:
-        """The same of bicubic interpolation."""
-        return {_name(images): mean_psnr_of_bicubic(images) for images in self.tests}
+        """The same of 8-bit bicubic interpolation, MATLAB's or Pillow's, as the low-resolution images were made."""
+        return self._scores(lambda pair, images: bicubic_of(pair, images.lowres))
+
+    def _scores(self, enlarge: Callable[[EvaluationPair, EvaluationSet], Tensor]) -> dict[str, float]:
+        found = {}
+        for images, pairs in zip(self.tests, self._pairs):
+            scores = [
+                psnr_of(enlarge(pair, images), pair, int(images.scale), images.protocol) for pair in pairs
+            ]
+            found[f"{images.name} ×{images.scale:g}"] = mean(scores)
+        return found
+
+    @cached_property
+    def _pairs(self) -> list[list[EvaluationPair]]:
+        """Read, and shrunk where there are no files, once for all models."""
+        return [[images[i] for i in range(len(images))] for images in self.tests]
 
 
 def upscaled(model: ASISR, pair: EvaluationPair) -> Float[Tensor, "1 3 H W"]:
@@ -147,18 +163,6 @@ def upscaled(model: ASISR, pair: EvaluationPair) -> Float[Tensor, "1 3 H W"]:
     with tf32(False):
         large = model.upscale(pair.lr[None].to(device), size=(pair.hr.shape[1], pair.hr.shape[2]))
     return large.float().cpu()
-
-
-def mean_psnr(model: ASISR, images: EvaluationSet) -> float:
-    """By the protocol of the set."""
-    return mean([psnr_of(upscaled(model, p), p, int(images.scale), images.protocol) for p in _pairs(images)])
-
-
-def mean_psnr_of_bicubic(images: EvaluationSet) -> float:
-    """8-bit bicubic, MATLAB's or Pillow's, as the low-resolution images were made."""
-    return mean(
-        [psnr_of(bicubic_of(p, images.lowres), p, int(images.scale), images.protocol) for p in _pairs(images)]
-    )
 
 
 def bicubic_of(pair: EvaluationPair, lowres: Lowres) -> Float[Tensor, "1 3 H W"]:
@@ -173,14 +177,6 @@ def psnr_of(large: Float[Tensor, "1 3 H W"], pair: EvaluationPair, scale: int, p
     return restoration_psnr(large, pair.hr[None], scale=scale, protocol=protocol).item()
 
 
-def _pairs(images: EvaluationSet) -> list[EvaluationPair]:
-    return [images[i] for i in range(len(images))]
-
-
 def mean(values: Sequence[float]) -> float:
     """Of at least one value."""
     return sum(values) / len(values)
-
-
-def _name(images: EvaluationSet) -> str:
-    return f"{images.name} ×{images.scale:g}"

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader, Subset
 
 from tenfold.restoration import require_disjoint
 
-from .evaluation import EvaluationPair, EvaluationSet, evaluation_sets
+from .evaluation import EvaluationSet, evaluation_sets
 from .samples import Augmentation, DrawSampler, SRDownsampled
 from .sources import Source, training_images
 
@@ -144,5 +144,5 @@ class ASISRData(lightning.LightningDataModule):
         return self.test_dataloader()
 
 
-def _as_they_are(pair: EvaluationPair) -> tuple[Any, Any]:
+def _as_they_are(pair: Any) -> tuple[Any, Any]:
     return pair.lr.unsqueeze(0), pair.hr.unsqueeze(0)
