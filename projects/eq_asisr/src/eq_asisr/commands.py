@@ -275,6 +275,8 @@ def _columns(rows: Sequence[Sequence[Any]], title: str) -> str:
 def _cell(value: Any) -> str:
     if not isinstance(value, float):
         return str(value)
-    if value == 0 or not math.isfinite(value) or 0.1 <= abs(value) < 1000:
+    if value == 0:
+        return "0"
+    if not math.isfinite(value) or 0.01 <= abs(value) < 1000:
         return f"{value:.4f}"
     return f"{value:.1e}"
