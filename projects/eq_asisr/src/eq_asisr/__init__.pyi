@@ -3,6 +3,13 @@ from .coords import make_cell as make_cell
 from .coords import make_coord as make_coord
 from .coords import nearest_neighbours as nearest_neighbours
 from .coords import rotate_coords as rotate_coords
+from .data import ASISRData as ASISRData
+from .data import ImageFolder as ImageFolder
+from .data import NoGT as NoGT
+from .data import PairedImageFolders as PairedImageFolders
+from .data import SRDownsampled as SRDownsampled
+from .data import SRPaired as SRPaired
+from .data import oriented_scenes as oriented_scenes
 from .decoders import LIIF as LIIF
 from .decoders import LTE as LTE
 from .decoders import OPE as OPE
@@ -23,4 +30,5 @@ from .equivariance import local_function_error as local_function_error
 from .equivariance import rot90_error as rot90_error
 from .model import ASISR as ASISR
 from .model import Features as Features
+from .module import LitASISR as LitASISR
 from .pairs import build as build

@@ -20,7 +20,6 @@ from eq_asisr.coords import Neighbours, bilinear_neighbours, nearest_neighbours
 from tenfold.groupconv.checks import require_maps, require_positive
 from tenfold.groups import CyclicGroup
 
-# `torch.amp.is_autocast_available` would say it too, but torch 2.11 cannot compile a call of it.
 # Numbers in the rows of a block: on the CPU these stay in the second-level cache from the look-up to the colour.
 _BLOCK = 2**18
 
@@ -28,6 +27,7 @@ LocalFunction = Callable[
     [Float[Tensor, "b q k width"], Float[Tensor, "b q k 2"]], Float[Tensor, "b q k out_channels"]
 ]
 
+# `torch.amp.is_autocast_available` would say it too, but torch 2.11 cannot compile a call of it.
 _AUTOCAST_DEVICES = frozenset({"cpu", "cuda", "hpu", "mps", "xpu"})
 
 
