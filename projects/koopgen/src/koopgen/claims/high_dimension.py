@@ -174,7 +174,10 @@ def contenders(sets: Sets, effort: Effort) -> dict[str, Contender]:
         "KoopGen": lambda: KoopGen(
             n_x, effort.d, m_skew=effort.bases, m_self=effort.bases, noise_steps=noise_steps, **size
         ),
-        "DeepKoopman": lambda: DeepKoopman(n_x, effort.d, width=effort.width, **size),
+        # At the default unit, 0.2 / Δt, its first roll-out after the warm-up overflows on these systems.
+        "DeepKoopman": lambda: DeepKoopman(
+            n_x, effort.d, width=effort.width, time_scale=0.02 / sets.dt, **size
+        ),
         "LRAN": lambda: LRAN(n_x, effort.d, **size),
     }
     return {name: Contender(name, build) for name, build in builders.items()}
