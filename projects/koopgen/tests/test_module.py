@@ -13,6 +13,7 @@ from koopgen.losses import KoopGenLoss
 from koopgen.model import KoopGen
 from koopgen.module import KoopGenModule
 from koopgen.optim import Rates
+from tenfold.runs import RunError
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -193,3 +194,9 @@ def test_predict_gives_the_forecasts_of_the_test_trajectories() -> None:
     assert found is not None
     assert found[0].shape == truth.shape
     torch.testing.assert_close(found[0], module.eval()(truth[:, 0], truth.shape[1] - 1).detach())
+
+
+def test_a_warm_up_longer_than_the_run_is_refused() -> None:
+    module = KoopGenModule(small(), pretrain_steps=50, threshold=0.3, sigma=1.17)
+    with pytest.raises(RunError, match=r"warm-up takes 50 steps, but the run has 2 in all: train longer"):
+        trainer(1).fit(module, data())

@@ -8,6 +8,8 @@ from jaxtyping import Float
 from lightning.pytorch.utilities.rank_zero import rank_zero_warn
 from torch import Tensor
 
+from tenfold.runs import RunError
+
 from .data import TrajectoryDataModule
 from .latent import LatentModel
 from .losses import CollapseDetector, KoopGenLoss
@@ -112,6 +114,11 @@ class KoopGenModule(lightning.LightningModule):
     def configure_optimizers(self) -> Any:
         total = int(self.trainer.estimated_stepping_batches)
         warm_up = 0 if self.trainer.fast_dev_run else self.pretrain_steps
+        if warm_up >= total:
+            raise RunError(
+                f"the warm-up takes {warm_up} steps, but the run has {total} in all: train longer (max_epochs), or lower "
+                "model.init_args.pretrain_steps"
+            )
         optimizer = make_adamw(self.model, self.rates)
         schedule = make_schedule(optimizer, total, warm_up, self.pretrain_rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
