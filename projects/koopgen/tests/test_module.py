@@ -170,14 +170,6 @@ def test_parsimony_needs_a_generator() -> None:
         KoopGenModule(LRAN(2, 2, dt=0.05), parsimony=0.1)
 
 
-def test_a_warm_up_longer_than_the_run_is_named() -> None:
-    module = KoopGenModule(small(), pretrain_steps=1000, sigma=1.17)
-    with pytest.raises(
-        ValueError, match="pretrain_steps must be at least 0 and below total_steps = 2, got 1000"
-    ):
-        trainer(1).fit(module, data())
-
-
 def test_sigma_is_asked_for_where_it_cannot_be_known() -> None:
     class Plain(lightning.LightningDataModule):
         def val_dataloader(self) -> Any:
