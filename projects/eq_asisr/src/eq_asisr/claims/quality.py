@@ -26,10 +26,11 @@ def quality_per_parameter(scale: Scale, seed: int) -> Measurement:
 
     Smoke, trained on the three photographs it is tested on: the loss of the EQ model falls by at least 40 %. (The notes also
     ask to beat bicubic there, after a minute of training; all smoke claims together have less than that, and 600 steps of
-    the tiny model were measured 0.7 dB below bicubic, so the lead over bicubic is reported without a criterion.) Cpu, T91, 2,000 steps, Set5 ×2, ×3, ×4: mean of EQ − plain ≥ −0.10 dB, both ≥ bicubic + 0.4 dB. Gpu, published
-    widths, BSDS500, Set5, Set14, B100 × ×2, ×3, ×4: mean of EQ ≥ mean of plain, both ≥ bicubic + 2.0 dB on Set5 ×4. Paper,
-    DIV2K, a million steps: plain within 0.05 dB of 34.67, 30.96, 29.00 on DIV2K, EQ ≥ plain in 80 % of the cells. At every
-    scale the PSNR of an image in its four orientations differs by at most 1e-4 dB with EQ.
+    the tiny model were measured 0.7 dB below bicubic, so the lead over bicubic is reported without a criterion.)
+    Cpu, T91, 2,000 steps, Set5 ×2, ×3, ×4: mean of EQ − plain ≥ −0.10 dB, both ≥ bicubic + 0.4 dB. Gpu, published widths,
+    BSDS500, Set5, Set14, B100 × ×2, ×3, ×4: mean of EQ ≥ mean of plain, both ≥ bicubic + 2.0 dB on Set5 ×4. Paper, DIV2K,
+    a million steps: plain within 0.05 dB of 34.67, 30.96, 29.00 on DIV2K, EQ ≥ plain in 80 % of the cells. At every scale
+    the PSNR of an image in its four orientations differs by at most 1e-4 dB with EQ.
 
     The published pair differs in more than the symmetry. How much of the gap is left against the plain model with the
     same kernels, residual scale and features, and against the plain one with equal parameters, is reported without a
