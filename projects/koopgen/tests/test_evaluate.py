@@ -77,7 +77,9 @@ def test_analysis_agrees_with_the_read_outs_of_the_model() -> None:
     assert numbers["local_rate_largest"] <= 1e-6
     assert numbers["rollouts_finite"] == 1
     assert numbers["certificate_holds"] is True
-    assert numbers["ln_norm_growth_at_the_end"] <= numbers["certificate_ln_bound_at_the_end"] <= 1e-6
+    # for d = 2 a self-adjoint part is a multiple of the identity, and the bound is the growth up to rounding
+    assert numbers["ln_norm_growth_at_the_end"] <= numbers["certificate_ln_bound_at_the_end"] + 1e-9
+    assert numbers["certificate_ln_bound_at_the_end"] <= 1e-6
 
 
 def test_evaluate_writes_what_it_prints(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
