@@ -92,6 +92,10 @@ EFFORTS = {
     "K6",
     "The split is meaningful: rotation where energy is kept, decay where there is friction",
     source="section 4, learned skew and self-adjoint fields; damped pendulum and criteria: ours",
+    known_gaps={
+        "cpu": "the rate of the damped pendulum is off the envelope's by 9, 24 and 5 % (seeds 0, 1, 2) where 20 % are allowed; all other "
+        "conditions hold with every seed"
+    },
 )
 def split_is_meaningful(scale: Scale, seed: int) -> Measurement:
     """Pendulum, 2 + 2 bases with the parsimony regulariser: dissipative share averaged over the phase space < 5 %. Damped

@@ -57,6 +57,10 @@ CAYLEY_RATIO = (7.5, 8.5)
     "K1",
     "Exact structure at any parameter value",
     source="abstract; section 3, structure-preserving parametrisation",
+    known_gaps={
+        "cpu": "in float32 the rounding of three steps with a constant gate (P8) is 1.07e-5 with seed 2 where 1e-5 are allowed; in float64 "
+        "it is 1e-15, and everything else is within its limits with every seed"
+    },
 )
 def exact_structure(scale: Scale, seed: int) -> Measurement:
     """P1–P8 for random weights and after 20 optimiser steps, in float32 and float64. smoke: d in {2, 6, 32}, P5 over 10⁴
