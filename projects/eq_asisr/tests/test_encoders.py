@@ -55,12 +55,15 @@ def test_an_encoder_is_built_again_from_its_config(encoder):
 def test_every_parameter_gets_a_gradient():
     """Unused parameters (the published network has tables that nothing reads) stop distributed training."""
     for encoder, sizes in SMALL.items():
-        model = encoder(**sizes)
-        model(torch.rand(1, 3, 8, 8)).square().sum().backward()
-        unused = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+        always_zero = None
+        for _ in range(6):  # the few units of a ReLU may all rest in one draw, not in six
+            model = encoder(**sizes).eval()  # no branch is dropped
+            model(torch.rand(1, 3, 8, 8)).square().sum().backward()
+            assert all(p.grad is not None for p in model.parameters())
+            zero = {name for name, p in model.named_parameters() if not p.grad.any()}
+            always_zero = zero if always_zero is None else always_zero & zero
         # A constant added to all keys changes no softmax, so the bias of the keys has gradient zero, but it has one.
-        assert all(name.endswith("qkv.bias") for name in unused), (encoder.__name__, unused)
-        assert all(p.grad is not None for p in model.parameters())
+        assert all(name.endswith("qkv.bias") for name in always_zero), (encoder.__name__, always_zero)
 
 
 @pytest.mark.parametrize("encoder", [EqEDSR, EqRDN, EqSwinIR], ids=lambda e: e.__name__)
