@@ -366,7 +366,8 @@ def test_the_command_is_copied(opened):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     button = page.locator("article#cpu-alpha-A1 button.copy")
     button.click()
-    assert button.inner_text() == "Copied"
+    # The browser answers the write in its own time, and later on a busy machine.
+    page.locator("article#cpu-alpha-A1 button.copy", has_text="Copied").wait_for(timeout=10_000)
     assert page.evaluate("navigator.clipboard.readText()") == (
         "uv run tenfold reproduce alpha --claim A1 --scale cpu --seeds 3"
     )

@@ -84,6 +84,7 @@ class ASISR(PretrainedMixin, nn.Module):
     config: dict[str, Any]
     encoder: nn.Module
     decoder: Decoder
+    group: CyclicGroup | None
 
     def __init__(
         self,
@@ -99,8 +100,8 @@ class ASISR(PretrainedMixin, nn.Module):
             raise ValueError(f"cell_clip must be a finite scale of at least 1, or None, got {cell_clip}")
         _require_fit(self.encoder, self.decoder)
         self.local_ensemble, self.cell_clip = local_ensemble, cell_clip
-        ours, theirs = self.encoder.group, self.decoder.group
-        self.group = ours if ours == theirs else None
+        ours: CyclicGroup | None = self.encoder.group  # type: ignore[assignment]
+        self.group = ours if ours == self.decoder.group else None
         specs = {"encoder": spec_of(self.encoder), "decoder": spec_of(self.decoder)}
         self._unsaved = [role for role, spec in specs.items() if spec is None]
         self.config = {**specs, "local_ensemble": local_ensemble, "cell_clip": cell_clip}

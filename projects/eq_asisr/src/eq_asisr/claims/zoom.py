@@ -14,12 +14,11 @@ from eq_asisr.claims.starts import derive, device_for, seeded, tf32
 from eq_asisr.claims.training import Recipe, Trained, batches_of, school, validation_psnr
 from eq_asisr.data.evaluation import EvaluationPair, EvaluationSet, Lowres
 from eq_asisr.data.folders import ImageFolder
-from eq_asisr.data.resize import pillow_bicubic
 from eq_asisr.data.samples import SRDownsampled
 from eq_asisr.data.sources import TESTED, photographs, training_images
 from eq_asisr.model import ASISR, normalize
+from eq_asisr.scoring import bicubic
 from tenfold.claims import Scale
-from tenfold.imaging import imresize
 from tenfold.metrics import Protocol, restoration_psnr
 from tenfold.restoration import require_disjoint
 
@@ -167,9 +166,7 @@ def upscaled(model: ASISR, pair: EvaluationPair) -> Float[Tensor, "1 3 H W"]:
 
 def bicubic_of(pair: EvaluationPair, lowres: Lowres) -> Float[Tensor, "1 3 H W"]:
     """The low-resolution image interpolated to the size of the other."""
-    low, size = (pair.lr * 255).round().to(torch.uint8), (pair.hr.shape[1], pair.hr.shape[2])
-    large = pillow_bicubic(low, size) if lowres == "pillow" else imresize(low, size=size)
-    return large[None].float() / 255
+    return bicubic(pair.lr, (pair.hr.shape[1], pair.hr.shape[2]), lowres == "matlab")[None]
 
 
 def psnr_of(large: Float[Tensor, "1 3 H W"], pair: EvaluationPair, scale: int, protocol: Protocol) -> float:
