@@ -1,54 +1,46 @@
-"""LightningDataModules. Data that need no download are for tests and the smoke preset."""
+"""Slots to train, validate and test on: simulated afresh for every step, or read from shards (§5, §6).
+
+A batch is a dictionary of tensors: `ls` complex (b, k_p, s_p), `h` complex (b, k, s), `noise_var`, `snr_db`,
+`doppler_hz`, each (b,).
+"""
+
+from collections.abc import Sequence
 
 import lightning
-import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
 
-from tenfold.data import load_digits
+Batch = dict[str, Tensor]
 
 
-class DigitsData(lightning.LightningDataModule):
-    """The 1,797 handwritten digits of scikit-learn: every fifth for validation, the ones after these for test.
-
-    Batches are images, flattened and scaled to [0, 1], of shape (n, 64), and labels of shape (n,).
+class OnTheFlyDataModule(lightning.LightningDataModule):
+    """Fresh slots at every training step; fixed slots, a set at each SNR, for validation and test.
 
     Args:
-        batch_size: images a batch, at least 1.
-
-    Example:
-        >>> data = DigitsData()
-        >>> data.setup()
-        >>> len(data.parts["train"]), len(data.parts["val"]), len(data.parts["test"])
-        (1077, 360, 360)
+        numerology: name of the grid and its pilots.
+        profile: name of a delay profile, or several: a mixture, each slot drawn from one of them.
+        doppler: range of the maximum Doppler shift in Hz, uniform.
+        delay_spread_ns: for scalable profiles.
+        snr_db: range of the training SNR in dB, uniform.
+        batch_size: slots a step.
+        steps: steps between validations, what Lightning calls an epoch.
+        eval_snr_db: SNRs of validation and test.
+        n_val: validation slots at each SNR.
+        n_test: test slots at each SNR.
+        seed: of the slots; not of the weights.
     """
 
-    def __init__(self, batch_size: int = 64):
+    def __init__(
+        self,
+        numerology: str = "nr_v2x_15",
+        profile: str | Sequence[str] = "EVA",
+        doppler: tuple[float, float] = (0.0, 1000.0),
+        delay_spread_ns: float | None = None,
+        snr_db: tuple[float, float] = (0.0, 25.0),
+        batch_size: int = 128,
+        steps: int = 100,
+        eval_snr_db: Sequence[float] = (0, 5, 10, 15, 20, 25),
+        n_val: int = 256,
+        n_test: int = 2000,
+        seed: int = 0,
+    ):
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        self.batch_size = batch_size
-        self.parts: dict[str, TensorDataset] = {}
-
-    def setup(self, stage: str | None = None) -> None:
-        images, labels = load_digits()
-        x = torch.from_numpy(images).flatten(1) / 16
-        y = torch.from_numpy(labels)
-        fold = torch.arange(len(y)) % 5
-        chosen = {"train": fold > 1, "val": fold == 0, "test": fold == 1}
-        self.parts = {name: TensorDataset(x[mask], y[mask]) for name, mask in chosen.items()}
-
-    def _loader(self, part: str, shuffle: bool = False) -> DataLoader[tuple[Tensor, ...]]:
-        return DataLoader(self.parts[part], self.batch_size, shuffle=shuffle)
-
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        return self._loader("train", shuffle=True)
-
-    def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        return self._loader("val")
-
-    def test_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        return self._loader("test")
-
-    def predict_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
-        return self._loader("test")
