@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
-from icenet.ofdm.config import NUMEROLOGIES, OFDMConfig
+from icenet.ofdm.config import NUMEROLOGIES, OFDMConfig, get_numerology
 from tenfold.checkpoint import PretrainedMixin
 
 NoiseVariance = float | Float[Tensor, "b"] | None
@@ -78,12 +78,25 @@ class NetworkEstimator(PretrainedMixin, nn.Module):
 
 def resolve_config(config: OFDMConfig | str | Mapping[str, Any]) -> OFDMConfig:
     """The configuration that a name, a configuration, or its plain values (`plain_config`) stand for."""
-    raise NotImplementedError
+    if isinstance(config, Mapping):
+        return OFDMConfig.from_dict(dict(config))
+    return get_numerology(config)
 
 
-def plain_config(config: OFDMConfig) -> Any:
-    """A configuration as JSON values: what `resolve_config` and a saved model's hyper-parameters read."""
-    raise NotImplementedError
+def plain_config(config: OFDMConfig) -> str | dict[str, Any]:
+    """A configuration as JSON values, its name if it is a numerology: what `resolve_config` and a saved model read.
+
+    >>> plain_config(NUMEROLOGIES["nr_v2x_15"])
+    'nr_v2x_15'
+    """
+    return next((name for name, known in NUMEROLOGIES.items() if known == config), None) or config.to_dict()
+
+
+def check_positive(**sizes: int) -> None:
+    """Raise a ValueError that names the first size below 1."""
+    for name, value in sizes.items():
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
 
 
 def check_ls(
@@ -95,7 +108,21 @@ def check_ls(
         TypeError: `ls` is neither complex nor real planes.
         ValueError: its shape does not fit the pilots, or a value is NaN or infinite.
     """
-    raise NotImplementedError
+    k_p, s_p = config.pilots.shape
+    wanted = f"complex (b, {k_p}, {s_p}), or real planes (b, 2, {k_p}, {s_p})"
+    if not isinstance(ls, Tensor) or not (ls.is_complex() or ls.is_floating_point()):
+        given = f"a tensor of {ls.dtype}" if isinstance(ls, Tensor) else type(ls).__name__
+        raise TypeError(f"ls must be {wanted}, got {given}")
+    expected = (k_p, s_p) if ls.is_complex() else (2, k_p, s_p)
+    if tuple(ls.shape[1:]) != expected:
+        raise ValueError(
+            f"ls must be {wanted}, got {'complex' if ls.is_complex() else 'real'} {tuple(ls.shape)}"
+        )
+    if not torch.compiler.is_compiling():
+        finite = torch.isfinite(ls).flatten(1).all(1)
+        if not bool(finite.all()):
+            raise ValueError(f"ls holds NaN or infinite values in the slots {(~finite).nonzero()[:, 0].tolist()}")
+    return ls if ls.is_complex() else to_complex(ls)
 
 
 def noise_variances(noise_var: NoiseVariance, ls: Complex[Tensor, "b k_p s_p"]) -> Float[Tensor, "b"]:
@@ -104,7 +131,16 @@ def noise_variances(noise_var: NoiseVariance, ls: Complex[Tensor, "b k_p s_p"]) 
     Raises:
         ValueError: it is missing, negative, not finite, or its length is not the batch's.
     """
-    raise NotImplementedError
+    if noise_var is None:
+        raise ValueError("noise_var is needed here: σ² per resource element, a number or one for each slot")
+    values = torch.as_tensor(noise_var).to(device=ls.device, dtype=ls.real.dtype)
+    if values.ndim > 1 or (values.ndim == 1 and len(values) not in (1, len(ls))):
+        raise ValueError(
+            f"noise_var must be a number or have one entry for each of the {len(ls)} slots, got shape {tuple(values.shape)}"
+        )
+    if not bool(((values >= 0) & torch.isfinite(values)).all()):
+        raise ValueError(f"noise_var must be finite and not negative, got {noise_var}")
+    return values.expand(len(ls))
 
 
 def to_planes(x: Complex[Tensor, "b k s"]) -> Float[Tensor, "b 2 k s"]:
