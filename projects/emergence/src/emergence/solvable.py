@@ -206,7 +206,7 @@ class SolvableLimitModel:
         """Weights of the best linear read-out of z_P (of z_∞ for None) on the reference sample, intercept last."""
         self._prepare([n_blocks])
         gram, moment = self._reference_sums[n_blocks]
-        return torch.linalg.lstsq(gram, moment[:, None], driver="gelsd").solution[:, 0]
+        return torch.linalg.lstsq(gram, moment[:, None], driver="gels").solution[:, 0]
 
     def _prepare(self, depths: Sequence[int | None]) -> None:
         """Second moments of the reference sample at depths not seen yet; states are made in chunks and dropped."""
@@ -311,7 +311,7 @@ def _with_intercept(z: Float[Tensor, "n d"]) -> Float[Tensor, "n k"]:
 
 
 def _least_squares(features: Float[Tensor, "n k"], targets: Float[Tensor, "n"]) -> Float[Tensor, "k"]:
-    return torch.linalg.lstsq(features, targets[:, None], driver="gelsd").solution[:, 0]
+    return torch.linalg.lstsq(features, targets[:, None], driver="gels").solution[:, 0]
 
 
 def _rms(errors: Float[Tensor, "n"]) -> float:
