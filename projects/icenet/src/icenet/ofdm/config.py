@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .pilots import PilotPattern
@@ -115,6 +115,20 @@ class OFDMConfig:
     def times(self) -> Float[Tensor, "s"]:
         """s T in seconds, float64."""
         return torch.arange(self.n_symbols, dtype=torch.float64) * self.symbol_time
+
+    @property
+    def data_symbols(self) -> tuple[int, ...]:
+        """Symbols without a pilot comb."""
+        return tuple(s for s in range(self.n_symbols) if s not in self.pilots.symbols)
+
+    @property
+    def data_mask(self) -> Bool[Tensor, "k s"]:
+        """Which resource elements hold no pilot."""
+        mask = torch.ones(self.shape, dtype=torch.bool)
+        mask[self.pilots.coordinates()] = False
+        if self.tracking_subcarriers:
+            mask[torch.tensor(self.tracking_subcarriers)[:, None], torch.tensor(self.data_symbols)] = False
+        return mask
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -4,14 +4,20 @@ Powers are normalised to sum 1, amplitudes are square roots of powers (NOTES: §
 of its RMS delay spread and needs one in nanoseconds.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import brentq
 
 DELAY_SPREADS = {"very_short": 10.0, "short": 30.0, "nominal": 100.0, "long": 300.0, "very_long": 1000.0}
 """RMS delay spreads of TR 38.901 table 7.7.3-1 in nanoseconds."""
+
+
+class IgnoredArgumentWarning(UserWarning):
+    """An argument that the chosen profile has no use for."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +74,27 @@ class DelayProfile:
 
     def delays_ns(self, delay_spread: float | None = None) -> NDArray[np.float64]:
         """Delays in nanoseconds; `delay_spread` in nanoseconds belongs to scalable profiles and is needed there."""
-        self.check_delay_spread(delay_spread)
-        return np.array(self.delays) * (1.0 if delay_spread is None else delay_spread)
+        delays = np.array(self.delays)
+        return delays * self.check_delay_spread(delay_spread) if self.scalable else delays
 
-    def check_delay_spread(self, delay_spread: float | None) -> None:
-        """Raise unless a delay spread is given exactly where it is used, and is one."""
-        if self.scalable and delay_spread is None:
+    def check_delay_spread(self, delay_spread: float | None) -> float:
+        """The delay spread to scale by; raises if a scalable profile has none, warns if a fixed one has."""
+        if not self.scalable:
+            if delay_spread is not None:
+                warnings.warn(
+                    f"delay_spread={delay_spread} ns is ignored: {self.name} has fixed delays",
+                    IgnoredArgumentWarning,
+                    stacklevel=3,
+                )
+            return 1.0
+        if delay_spread is None:
             raise ValueError(
                 f"delay_spread is missing: the delays of {self.name} are in units of it; typical are "
                 f"{', '.join(f'{ns:g}' for ns in DELAY_SPREADS.values())} ns"
             )
-        if not self.scalable and delay_spread is not None:
-            raise ValueError(f"delay_spread={delay_spread} ns: {self.name} has fixed delays; leave it out")
-        if delay_spread is not None and not 1e-3 <= delay_spread < np.inf:
+        if not 1e-3 <= delay_spread < np.inf:
             raise ValueError(f"delay_spread must be finite and above 0, in nanoseconds, got {delay_spread}")
+        return float(delay_spread)
 
     def mean_delay(self, delay_spread: float | None = None) -> float:
         """Power-weighted mean delay in nanoseconds."""
@@ -92,34 +105,27 @@ class DelayProfile:
         delays = self.delays_ns(delay_spread)
         return float(np.sqrt(self.powers @ (delays - self.powers @ delays) ** 2))
 
+    def frequency_correlation(
+        self, df: NDArray[np.float64] | float, delay_spread: float | None = None
+    ) -> NDArray[np.complex128]:
+        """Σ_p P_p exp(-j2π df τ_p) at frequency differences in Hz."""
+        delays = 1e-9 * self.delays_ns(delay_spread)
+        return np.exp(-2j * np.pi * np.asarray(df, dtype=float)[..., None] * delays) @ self.powers
+
     def coherence_bandwidth(self, delay_spread: float | None = None, level: float = 0.5) -> float:
-        """The smallest frequency difference in Hz at which |R_f| falls to `level`; infinity if it never does below 1 GHz."""
+        """The smallest frequency difference in Hz at which |R_f| falls to `level`; infinity if it never does."""
         if not 0 < level < 1:
             raise ValueError(f"level must lie between 0 and 1, got {level}")
-        delays, powers = self.delays_ns(delay_spread) * 1e-9, self.powers
-
-        def correlation(f: NDArray[np.float64]) -> NDArray[np.float64]:
-            return np.abs(np.exp(-2j * np.pi * f[:, None] * delays) @ powers)
-
-        low, high = 0.0, 0.0
-        # Curves turn in about 1/max delay: a thousandth of it steps over no crossing.
-        step = 1e-3 / delays.max() if delays.max() > 0 else np.inf
-        for start in np.arange(0, min(1e9, 100 / delays.max()) if delays.max() > 0 else 0, 1000 * step):
-            grid = start + step * np.arange(1, 1001)
-            below = np.flatnonzero(correlation(grid) <= level)
-            if below.size:
-                high = grid[below[0]]
-                low = high - step
-                break
-        if high == 0:
+        longest = 1e-9 * self.delays_ns(delay_spread).max()
+        if longest == 0:
             return float("inf")
-        for _ in range(60):
-            middle = (low + high) / 2
-            if correlation(np.array([middle]))[0] > level:
-                low = middle
-            else:
-                high = middle
-        return float(high)
+        # |R_f| turns within about 1/longest: steps of a thousandth of it jump over no crossing.
+        grid = np.arange(1, 50_000) * (1e-3 / longest)
+        below = np.flatnonzero(np.abs(self.frequency_correlation(grid, delay_spread)) <= level)
+        if not below.size:
+            return float("inf")
+        excess = lambda f: abs(self.frequency_correlation(f, delay_spread)) - level  # noqa: E731
+        return float(brentq(excess, grid[below[0]] - grid[0], grid[below[0]]))
 
 
 def _numbers(text: str) -> tuple[float, ...]:
