@@ -1,46 +1,59 @@
-"""The LightningModule: loss, metrics, optimiser."""
+"""The LightningModule: trains the language models of the package by the recipe of §5."""
+
+import math
+from typing import Any
 
 import lightning
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
-from tenfold.metrics import accuracy
+from .models.config import GPTConfig
+from .models.looped_gpt import build_model
+from .optim import Optim, make_adamw, make_schedule
+
+IGNORED = -100
+"""Target of a token that does not count."""
 
 
-class LitClassifier(lightning.LightningModule):
-    """Trains a classifier with cross entropy and AdamW.
+class LitLanguageModel(lightning.LightningModule):
+    """Trains a `TinyGPT` or, where the configuration has loops, a `LoopedGPT`.
 
-    Logs `<stage>/loss` and `<stage>/acc`; the best checkpoint is the one of the highest `val/acc`.
+    Batches are tokens (b, s) and targets (b, s); targets of −100 do not count. Logged: `<stage>/loss` in nats a token,
+    `<stage>/acc` over the tokens that count, and in validation and test `bits`, the loss in bits a token.
 
     Args:
-        model: maps a batch to logits.
-        lr: learning rate, above 0.
+        config: sizes and style of the model.
+        optim: learning rate, warm-up, decay.
 
     Example:
-        >>> LitClassifier(nn.Linear(4, 3))(torch.zeros(2, 4)).shape
-        torch.Size([2, 3])
+        >>> lit = LitLanguageModel(GPTConfig(n_blocks=1), Optim(lr=3e-3))
+        >>> lit(torch.zeros(2, 8, dtype=torch.long)).shape
+        torch.Size([2, 8, 65])
     """
 
-    monitor = ("val/acc", "max")
+    monitor = ("val/loss", "min")
 
-    def __init__(self, model: nn.Module, lr: float = 1e-3):
+    def __init__(self, config: GPTConfig, optim: Optim | None = None):
         super().__init__()
-        if lr <= 0:
-            raise ValueError(f"lr must be above 0, got {lr}")
-        self.model = model
-        self.lr = lr
+        self.model = build_model(config)
+        self.optim = optim or Optim()
 
-    def forward(self, x: Float[Tensor, "n ..."]) -> Float[Tensor, "n n_classes"]:
-        return self.model(x)
+    def forward(self, tokens: Int[Tensor, "b s"]) -> Float[Tensor, "b s vocab"]:
+        return self.model(tokens)
 
     def _step(self, stage: str, batch: tuple[Tensor, Tensor]) -> Tensor:
-        x, labels = batch
-        logits = self(x)
-        loss = F.cross_entropy(logits, labels)
-        values = {f"{stage}/loss": loss, f"{stage}/acc": accuracy(logits, labels)}
-        self.log_dict(values, prog_bar=True, on_epoch=True, on_step=False, batch_size=len(x))
+        tokens, targets = batch
+        logits = self(tokens)
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=IGNORED)
+        counted = targets != IGNORED
+        accuracy = (logits.argmax(-1) == targets)[counted].float().mean()
+        values = {f"{stage}/loss": loss, f"{stage}/acc": accuracy}
+        if stage != "train":
+            values[f"{stage}/bits"] = loss.detach() / math.log(2)
+        self.log_dict(
+            values, prog_bar=True, on_epoch=True, on_step=False, batch_size=len(tokens), sync_dist=True
+        )
         return loss
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -52,8 +65,11 @@ class LitClassifier(lightning.LightningModule):
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._step("test", batch)
 
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Int[Tensor, "n"]:
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Int[Tensor, "b s"]:
         return self(batch[0]).argmax(-1)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(self.parameters(), lr=self.lr)
+    def configure_optimizers(self) -> Any:
+        optimizer = make_adamw(self.model, self.optim)
+        steps = self.optim.steps or int(self.trainer.estimated_stepping_batches)
+        schedule = make_schedule(optimizer, self.optim, steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
