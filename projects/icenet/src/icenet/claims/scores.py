@@ -1,0 +1,140 @@
+"""How the claims judge an estimator: NMSE at each SNR, and for implicit networks how many evaluations that took."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+
+import torch
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor
+
+from tenfold.claims import Table, Value
+
+from ..estimators.base import Estimator, NetworkEstimator
+from ..estimators.icenet import ICENet
+from ..implicit.tolerance import Tolerance
+from ..ofdm.channel import Slots
+from .setting import Tests
+from .training import Outcome, Score
+
+CHUNK = 250
+"""Slots estimated at once; bounds the memory, changes no result."""
+
+
+def chunks(slots: Slots, size: int = CHUNK) -> Iterator[Slots]:
+    """The slots in parts of `size`."""
+    for start in range(0, len(slots.h), size):
+        part = slice(start, start + size)
+        yield replace(slots, **{field.name: getattr(slots, field.name)[part] for field in fields(slots)})
+
+
+def nmse_in_db(estimate: Complex[Tensor, "b k s"], h: Complex[Tensor, "b k s"]) -> float:
+    """Ratio of sums in double precision, in dB; infinite for an estimate that is not finite."""
+    error = float((estimate - h).abs().double().square().sum())
+    ratio = error / float(h.abs().double().square().sum())
+    return 10 * math.log10(ratio) if math.isfinite(ratio) and ratio > 0 else math.inf if ratio else -math.inf
+
+
+def estimates(estimator: Estimator, slots: Slots) -> Complex[Tensor, "b k s"]:
+    """The estimator's channels of all slots."""
+    return torch.cat([estimator.estimate(part.ls, part.noise_var) for part in chunks(slots)])
+
+
+NMSEs = dict[float, float]
+"""SNR in dB -> NMSE in dB."""
+
+
+def judge(estimator: Estimator, tests: Tests) -> NMSEs:
+    """NMSE at each SNR."""
+    return {snr: nmse_in_db(estimates(estimator, slots), slots.h) for snr, slots in tests.items()}
+
+
+def average(found: Mapping[float, float]) -> float:
+    """Mean over the SNRs, in dB."""
+    return sum(found.values()) / len(found)
+
+
+def validation_score(tests: Tests) -> Score:
+    """Judges a network by its NMSE in dB, averaged over the SNRs."""
+
+    def score(model: NetworkEstimator) -> float:
+        return average(judge(model, tests))
+
+    return score
+
+
+@dataclass(frozen=True)
+class Solved:
+    """What an implicit network made of slots, and how.
+
+    Args:
+        h: estimated channels.
+        nfe: first-hit counts (§3.4); τ where there was no hit.
+        converged: whether there was a hit.
+        trace: residual of each slot after each evaluation, NaN once it was done.
+    """
+
+    h: Complex[Tensor, "b k s"]
+    nfe: Int[Tensor, "b"]
+    converged: Bool[Tensor, "b"]
+    trace: Float[Tensor, "b tau"]
+
+    @property
+    def mean_nfe(self) -> float:
+        return float(self.nfe.double().mean())
+
+    @property
+    def converged_share(self) -> float:
+        return float(self.converged.double().mean())
+
+
+@torch.no_grad()
+def solve_slots(
+    model: ICENet, slots: Slots, *, eps: float | Tolerance | None = None, tau: int | None = None
+) -> Solved:
+    """Estimate all slots at a tolerance and a cap, in evaluation mode."""
+    model.eval()
+    parts: list[Solved] = []
+    for part in chunks(slots):
+        h, info = model(part.ls, part.noise_var, eps=eps, tau=tau, return_info=True)
+        parts.append(Solved(h, info.nfe, info.converged, info.trace))
+    longest = max(part.trace.shape[1] for part in parts)
+    return Solved(
+        torch.cat([part.h for part in parts]),
+        torch.cat([part.nfe for part in parts]),
+        torch.cat([part.converged for part in parts]),
+        torch.cat([_padded(part.trace, longest) for part in parts]),
+    )
+
+
+def _padded(trace: Float[Tensor, "b n"], length: int) -> Float[Tensor, "b length"]:
+    filler = trace.new_full((len(trace), length - trace.shape[1]), math.nan)
+    return torch.cat([trace, filler], dim=1)
+
+
+def comparison_table(name: str, found: Mapping[str, NMSEs], outcomes: Mapping[str, Outcome]) -> Table:
+    """One row an estimator: NMSE in dB at each SNR; parameters, rate and time of the trained ones."""
+    snrs = tuple(next(iter(found.values())))
+    columns = ("estimator", *(f"{snr:g} dB" for snr in snrs), "average", "parameters", "rate", "training (s)")
+    rows: list[tuple[Value, ...]] = []
+    for label, result in found.items():
+        outcome = outcomes.get(label)
+        extra: tuple[Value, ...] = (None, None, None)
+        if outcome is not None:
+            extra = (outcome.parameters, outcome.rate, round(outcome.training.seconds, 1))
+        rows.append((label, *(finite(result[snr]) for snr in snrs), finite(average(result)), *extra))
+    return Table(name, columns, tuple(rows))
+
+
+def finite(value: float) -> float | None:
+    """The value, None for one that is not finite."""
+    return value if math.isfinite(value) else None
+
+
+def in_values(found: Mapping[str, NMSEs]) -> dict[str, Value]:
+    """ "ICENet/NMSE at 10 dB" -> its value."""
+    return {
+        f"{label}/NMSE at {snr:g} dB": finite(value)
+        for label, row in found.items()
+        for snr, value in row.items()
+    }
