@@ -266,7 +266,11 @@ class SolvableLimitModel:
                     fitted = test.states[p] @ _least_squares(train.states[p][:n], y[:n])
                     errors = (1 - shrink)[:, None] * fitted - test.clean
                     squares.setdefault((n, p), []).append(
-                        (errors.square().mean(1), (shrink * _rms(fitted)).square(), _rms(fitted - test.clean) ** 2)
+                        (
+                            errors.square().mean(1),
+                            (shrink * _rms(fitted)).square(),
+                            _rms(fitted - test.clean) ** 2,
+                        )
                     )
         rows = []
         for (n, p), found in squares.items():
@@ -275,7 +279,15 @@ class SolvableLimitModel:
             ls = sum(part[2] for part in found) / n_seeds
             sample = math.sqrt(max(ls - arch[p] ** 2, 0.0))
             rows += [
-                (n, math.inf if p is None else p, math.inf if k is None else k, float(t), float(o), arch[p], sample)
+                (
+                    n,
+                    math.inf if p is None else p,
+                    math.inf if k is None else k,
+                    float(t),
+                    float(o),
+                    arch[p],
+                    sample,
+                )
                 for k, t, o in zip(n_steps, total, opt, strict=True)
             ]
         return pd.DataFrame(rows, columns=["n_data", "n_blocks", "n_steps", *ErrorSplit._fields])

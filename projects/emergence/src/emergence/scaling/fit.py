@@ -157,7 +157,9 @@ def fit_scaling_law(
         n_starts=n_starts,
         agreement=float(np.mean(np.array(ends) <= best * (1 + AGREEMENT) + 1e-15)),
         unidentified=unidentified(form, theta, design - centre),
-        draws=pd.DataFrame([form.natural(form.shifted(draw, centre)) for draw in draws], columns=list(form.names))
+        draws=pd.DataFrame(
+            [form.natural(form.shifted(draw, centre)) for draw in draws], columns=list(form.names)
+        )
         if len(draws)
         else pd.DataFrame(),
     )

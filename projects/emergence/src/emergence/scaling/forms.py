@@ -93,7 +93,9 @@ def _chosen(names: Sequence[str], steps: Term, gamma: float | None) -> tuple[Ter
     }
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        raise ValueError(f"terms must be some of {', '.join(known)}, got {', '.join(map(repr, names)) or 'none'}")
+        raise ValueError(
+            f"terms must be some of {', '.join(known)}, got {', '.join(map(repr, names)) or 'none'}"
+        )
     return tuple(term for name, term in known.items() if name in names)
 
 

@@ -17,7 +17,9 @@ _SINGULAR = 1e-7
 """Smallest over largest singular value of the scaled Jacobian below which some combination of parameters is free."""
 
 
-def unidentified(law: ScalingLaw, theta: Float64[Array, "k"], design: Float64[Array, "n j"]) -> dict[str, str]:
+def unidentified(
+    law: ScalingLaw, theta: Float64[Array, "k"], design: Float64[Array, "n j"]
+) -> dict[str, str]:
     """Parameter -> why the data do not determine it; empty if they determine all.
 
     Args:

@@ -148,7 +148,9 @@ class ScalingLaw(ABC):
             raise ValueError(f"the {self.name} law has no parameters yet; fit it, or give params=")
         missing = [name for name in self.names if name not in self.params]
         if missing:
-            raise ValueError(f"params lacks {', '.join(missing)}; the {self.name} law has {', '.join(self.names)}")
+            raise ValueError(
+                f"params lacks {', '.join(missing)}; the {self.name} law has {', '.join(self.names)}"
+            )
         return np.exp(self.log_prediction(self.coordinates(self.params), self.design(rows))[0])
 
 
@@ -356,9 +358,13 @@ def column(rows: pd.DataFrame, name: str) -> Float64[Array, "n"]:
         raise ValueError(_missing(name, rows.columns))
     values = np.asarray(rows[name], dtype=float)
     if not np.isfinite(values).all():
-        raise ValueError(f"column {name!r} has {int((~np.isfinite(values)).sum())} missing or infinite values; drop these rows")
+        raise ValueError(
+            f"column {name!r} has {int((~np.isfinite(values)).sum())} missing or infinite values; drop these rows"
+        )
     if (values <= 0).any():
-        raise ValueError(f"column {name!r} must be above 0, its smallest value is {values.min():g}; drop or mend these rows")
+        raise ValueError(
+            f"column {name!r} must be above 0, its smallest value is {values.min():g}; drop or mend these rows"
+        )
     if name == "n_blocks" and values.max() > _DEEPEST:
         raise ValueError(
             f"column 'n_blocks' reaches {values.max():g}: that is a number of parameters, not of blocks; use the depth, or "

@@ -81,7 +81,9 @@ class Objective:
 Bounds = list[tuple[float | None, float | None]]
 
 
-def descend(objective: Objective, start: Float64[Array, "k"], bounds: Bounds, steps: int = 300) -> tuple[Array, float]:
+def descend(
+    objective: Objective, start: Float64[Array, "k"], bounds: Bounds, steps: int = 300
+) -> tuple[Array, float]:
     """Coordinates and value where L-BFGS with bounds ends."""
     found = minimize(
         objective,
@@ -120,5 +122,6 @@ def _tight(objective: Objective, start: Array, bounds: Bounds) -> Array:
 
 def _inside(theta: Array, bounds: Bounds) -> bool:
     return all(
-        (low is None or t >= low) and (high is None or t <= high) for t, (low, high) in zip(theta, bounds, strict=True)
+        (low is None or t >= low) and (high is None or t <= high)
+        for t, (low, high) in zip(theta, bounds, strict=True)
     )

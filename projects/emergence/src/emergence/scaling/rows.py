@@ -76,7 +76,9 @@ def held_out(rows: pd.DataFrame, condition: str) -> Bool[np.ndarray, "n"]:
         raise ValueError(f"holdout must be a condition on a column like 'flops>1e21', got {condition!r}")
     name, sign, number = match.groups()
     if name not in rows:
-        raise ValueError(f"holdout names the column {name!r}; the data have {', '.join(map(str, rows.columns))}")
+        raise ValueError(
+            f"holdout names the column {name!r}; the data have {', '.join(map(str, rows.columns))}"
+        )
     try:
         limit = float(number)
     except ValueError:

@@ -35,7 +35,9 @@ def decay_range(z: Float64[Array, "n"]) -> tuple[float, float]:
     return 1e-3 / span, 30 / gap
 
 
-def starts(law: ScalingLaw, design: Float64[Array, "n j"], loss: Float64[Array, "n"], count: int) -> list[Array]:
+def starts(
+    law: ScalingLaw, design: Float64[Array, "n j"], loss: Float64[Array, "n"], count: int
+) -> list[Array]:
     """The `count` best coordinates of the grid, best first.
 
     Args:
@@ -57,7 +59,11 @@ def _starts_of_sum(law: SumLaw, design: Array, loss: Array, count: int) -> list[
     for j, term in enumerate(law.terms):
         low, high = decay_range(design[:, j])
         # Rates of interest are well inside of what can be told apart at all.
-        grids.append(np.array([term.decay(term.fixed)]) if term.fixed is not None else np.geomspace(20 * low, high / 3, size))
+        grids.append(
+            np.array([term.decay(term.fixed)])
+            if term.fixed is not None
+            else np.geomspace(20 * low, high / 3, size)
+        )
     power = law.power
     columns = [np.exp(-power * np.outer(grid, design[:, j])) / loss**power for j, grid in enumerate(grids)]
     if law.floor:

@@ -1,0 +1,5 @@
+"""Texts, public scaling data, and the LightningDataModules; names are re-exported lazily, see `__init__.pyi`."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,13 @@
+from .module import BytesDataModule as BytesDataModule
+from .module import CharDataModule as CharDataModule
+from .module import TaskDataModule as TaskDataModule
+from .python_source import build_python_corpus as build_python_corpus
+from .python_source import load_python_corpus as load_python_corpus
+from .scaling_laws import load_chinchilla as load_chinchilla
+from .scaling_laws import load_gadre_grid as load_gadre_grid
+from .scaling_laws import load_gadre_models as load_gadre_models
+from .text import Vocabulary as Vocabulary
+from .text import load_tinyshakespeare as load_tinyshakespeare
+from .text import load_wikitext2 as load_wikitext2
+from .windows import fixed_windows as fixed_windows
+from .windows import random_windows as random_windows
