@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from .ofdm.channel import ChannelSimulator, Slots
 from .ofdm.config import get_numerology
+from .ofdm.fading import DopplerRange
 from .shards import read_shard
 
 Batch = dict[str, Tensor]
@@ -44,11 +45,12 @@ class FreshSlots(Dataset[Batch]):
         snr_db: range of the SNR in dB, uniform.
         steps: its length; items beyond it exist too, as later epochs need them.
         seed: of the slots.
+        snr_choices: SNRs in dB that are drawn from instead of the range.
 
     Example:
         >>> slots = FreshSlots(ChannelSimulator("nr_v2x_15", "EVA", doppler=(0, 1000)), batch_size=4, steps=10)
-        >>> slots[3]["h"].shape, bool((slots[3]["h"] == slots[3]["h"]).all())
-        (torch.Size([4, 72, 14]), True)
+        >>> torch.equal(slots[3]["h"], slots[3]["h"]), torch.equal(slots[3]["h"], slots[4]["h"])
+        (True, False)
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class FreshSlots(Dataset[Batch]):
         snr_db: tuple[float, float] = (0.0, 25.0),
         steps: int = 100,
         seed: int = 0,
+        snr_choices: Sequence[float] | None = None,
     ):
         for name, value in (("batch_size", batch_size), ("steps", steps)):
             if value < 1:
@@ -65,33 +68,43 @@ class FreshSlots(Dataset[Batch]):
         if not snr_db[0] <= snr_db[1]:
             raise ValueError(f"snr_db must be a range (low, high) in dB, got {tuple(snr_db)}")
         self.simulator, self.batch_size, self.steps, self.seed = simulator, batch_size, steps, seed
+        if snr_choices is not None and not len(snr_choices):
+            raise ValueError("snr_choices is empty: give at least one SNR in dB, or None")
         self.snr_db = (float(snr_db[0]), float(snr_db[1]))
+        self.snr_choices = None if snr_choices is None else torch.tensor([float(snr) for snr in snr_choices])
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> Batch:
-        return as_batch(
-            self.simulator.slots(self.batch_size, self.snr_db, stream(self.seed, _TRAIN, int(step)))
-        )
+        generator = stream(self.seed, _TRAIN, int(step))
+        snr: Tensor | tuple[float, float] = self.snr_db
+        if self.snr_choices is not None:
+            snr = self.snr_choices[
+                torch.randint(len(self.snr_choices), (self.batch_size,), generator=generator)
+            ]
+        return as_batch(self.simulator.slots(self.batch_size, snr, generator))
 
 
 class StepSampler(DistributedSampler[Batch]):
-    """Counts the steps of a run on, epoch after epoch and process beside process; nothing comes twice.
+    """The steps of an epoch, process beside process: counted on from epoch to epoch, or the same again in another order.
 
     Args:
         dataset: of steps.
         world_size: number of processes.
         rank: of this one.
+        repeat: whether all epochs have the same steps.
     """
 
-    def __init__(self, dataset: FreshSlots, world_size: int = 1, rank: int = 0):
+    def __init__(self, dataset: FreshSlots, world_size: int = 1, rank: int = 0, repeat: bool = False):
         super().__init__(dataset, num_replicas=world_size, rank=rank, shuffle=False)
-        self.steps = len(dataset)
+        self.steps, self.repeat = len(dataset), repeat
 
     def __iter__(self) -> Iterator[int]:
-        first = self.epoch * self.steps
-        return iter([self.num_replicas * step + self.rank for step in range(first, first + self.steps)])
+        steps = range(self.epoch * self.steps, (self.epoch + 1) * self.steps)
+        if self.repeat:
+            steps = torch.randperm(self.steps, generator=torch.Generator().manual_seed(self.epoch)).tolist()
+        return iter([self.num_replicas * step + self.rank for step in steps])
 
     def __len__(self) -> int:
         return self.steps
@@ -149,6 +162,9 @@ class OnTheFlyDataModule(lightning.LightningDataModule):
         test_profile: profile of the test slots if it is another one; `doppler` and `delay_spread_ns` are the same.
         domain: "frequency", or "time" for the waveform with interference between carriers.
         seed: of the slots; not of the weights.
+        snr_choices: training SNRs in dB to draw from instead of the range (predecessor's recipe).
+        integer_doppler: whether Doppler shifts are whole Hz (predecessor's recipe).
+        repeat: whether all epochs have the same `steps` · `batch_size` slots, a data set, instead of fresh ones.
 
     Example:
         >>> data = OnTheFlyDataModule(batch_size=8, steps=3, n_val=4)
@@ -172,15 +188,20 @@ class OnTheFlyDataModule(lightning.LightningDataModule):
         test_profile: str | list[str] | None = None,
         domain: str = "frequency",
         seed: int = 0,
+        snr_choices: list[float] | None = None,
+        integer_doppler: bool = False,
+        repeat: bool = False,
     ):
         super().__init__()
         for name, value in (("n_val", n_val), ("n_test", n_test), ("eval_snr_db", len(eval_snr_db))):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         self.ofdm = get_numerology(numerology)
-        self.options = {"doppler": doppler, "delay_spread": delay_spread_ns, "domain": domain}
+        prior = None if doppler is None else DopplerRange(doppler[0], doppler[1], integer=integer_doppler)
+        self.options = {"doppler": prior, "delay_spread": delay_spread_ns, "domain": domain}
         self.simulator = ChannelSimulator(self.ofdm, profile, **self.options)  # type: ignore[arg-type]
-        self.train_slots = FreshSlots(self.simulator, batch_size, snr_db, steps, seed)
+        self.train_slots = FreshSlots(self.simulator, batch_size, snr_db, steps, seed, snr_choices)
+        self.repeat = repeat
         self.eval_snr_db, self.n_val, self.n_test, self.seed = tuple(eval_snr_db), n_val, n_test, seed
         self.test_profile = profile if test_profile is None else test_profile
         self.parts: dict[str, FixedSlots] = {}
@@ -197,7 +218,7 @@ class OnTheFlyDataModule(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         world, rank = (1, 0) if self.trainer is None else (self.trainer.world_size, self.trainer.global_rank)
-        sampler = StepSampler(self.train_slots, world, rank)
+        sampler = StepSampler(self.train_slots, world, rank, self.repeat)
         return DataLoader(self.train_slots, batch_size=None, sampler=sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
