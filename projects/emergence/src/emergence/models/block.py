@@ -70,13 +70,20 @@ class TransformerBlock(nn.Module):
             for projection in (self.attn.out, self.mlp.out):
                 projection.weight.mul_(config.branch_factor)
 
-    def _branches(self) -> tuple[Float[Tensor, ""] | float, Float[Tensor, ""] | float]:
-        return (1.0, 1.0) if self.gates is None else (self.gates[0], self.gates[1])
+    def _attend(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
+        branch = self.ln1_out(self.attn(x))
+        return branch if self.gates is None else self.gates[0] * branch
+
+    def _feed(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
+        branch = self.ln2_out(self.mlp(x))
+        return branch if self.gates is None else self.gates[1] * branch
 
     def forward(self, x: Float[Tensor, "b s d"]) -> Float[Tensor, "b s d"]:
-        first, second = self._branches()
         if self.style == "post":
-            u = self.ln1(x + first * self.attn(x))
-            return self.ln2(u + second * self.mlp(u))
-        u = x + first * self.ln1_out(self.attn(self.ln_factor * self.ln1(x)))
-        return u + second * self.ln2_out(self.mlp(self.ln_factor * self.ln2(u)))
+            u = self.ln1(x + self._attend(x))
+            return self.ln2(u + self._feed(u))
+        if self.ln_factor != 1:
+            u = x + self._attend(self.ln_factor * self.ln1(x))
+            return u + self._feed(self.ln_factor * self.ln2(u))
+        u = x + self._attend(self.ln1(x))
+        return u + self._feed(self.ln2(u))
