@@ -42,7 +42,7 @@ EFFORTS = {Scale.SMOKE: Effort((0.0, 20.0), (0.0, 1400.0))}
     "Estimates channels that training did not show",
     source="inferred: abstract, adaptation to changing channels",
 )
-def generalisation(scale: Scale, seed: int) -> Measurement:
+def other_channels(scale: Scale, seed: int) -> Measurement:
     """Trained on EVA with f_d in [0, 1000] Hz (paper: ETU, [0, 97] Hz); tested on ETU, TDL-A (100 ns), C2C, and at fixed Doppler
     frequencies from 0 to 1400 Hz at 10 dB. Degradation: NMSE there minus NMSE on the training channel, averaged over the SNRs in dB.
 

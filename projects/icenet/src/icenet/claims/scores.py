@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
@@ -14,7 +14,7 @@ from ..estimators.base import Estimator, NetworkEstimator
 from ..estimators.icenet import ICENet
 from ..implicit.tolerance import Tolerance
 from ..ofdm.channel import Slots
-from .setting import Tests
+from .setting import Tests, mapped
 from .training import Outcome, Score
 
 CHUNK = 250
@@ -24,8 +24,7 @@ CHUNK = 250
 def chunks(slots: Slots, size: int = CHUNK) -> Iterator[Slots]:
     """The slots in parts of `size`."""
     for start in range(0, len(slots.h), size):
-        part = slice(start, start + size)
-        yield replace(slots, **{field.name: getattr(slots, field.name)[part] for field in fields(slots)})
+        yield mapped(slots, lambda tensor, start=start: tensor[start : start + size])  # type: ignore[misc]
 
 
 def nmse_in_db(estimate: Complex[Tensor, "b k s"], h: Complex[Tensor, "b k s"]) -> float:

@@ -1,9 +1,10 @@
 """What is simulated at a scale: the grid, the channel, the range of the signal-to-noise ratio; training and test slots."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import torch
+from torch import Tensor
 
 from tenfold.claims import Scale
 
@@ -108,4 +109,12 @@ def draw_tests(
 
 
 def on_device(slots: Slots, device: torch.device) -> Slots:
-    return replace(slots, **{field.name: getattr(slots, field.name).to(device) for field in fields(slots)})
+    return mapped(slots, lambda tensor: tensor.to(device))
+
+
+def mapped(slots: Slots, change: Callable[[Tensor], Tensor]) -> Slots:
+    """Slots with every tensor changed; one that is missing stays so."""
+    tensors = {field.name: getattr(slots, field.name) for field in fields(slots)}
+    return replace(
+        slots, **{name: None if tensor is None else change(tensor) for name, tensor in tensors.items()}
+    )
