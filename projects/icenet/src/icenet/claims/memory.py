@@ -82,8 +82,8 @@ def measure_depth(
     )
     channels, convs = implicit.config["channels"], implicit.config["input_convs"]
     unrolled = seeded(seed, lambda: TiedUnroll(setting.config, tau, channels, input_convs=convs)).to(device)
-    measured = [training_bytes(model, slots) for model in (implicit, one_step, unrolled)]
-    return Depth(tau, count_parameters(implicit), *measured, count_parameters(unrolled))
+    first, second, third = (training_bytes(model, slots) for model in (implicit, one_step, unrolled))
+    return Depth(tau, count_parameters(implicit), first, second, third, count_parameters(unrolled))
 
 
 def training_bytes(model: NetworkEstimator, slots: Slots) -> int:

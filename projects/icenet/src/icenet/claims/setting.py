@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -115,6 +116,5 @@ def on_device(slots: Slots, device: torch.device) -> Slots:
 def mapped(slots: Slots, change: Callable[[Tensor], Tensor]) -> Slots:
     """Slots with every tensor changed; one that is missing stays so."""
     tensors = {field.name: getattr(slots, field.name) for field in fields(slots)}
-    return replace(
-        slots, **{name: None if tensor is None else change(tensor) for name, tensor in tensors.items()}
-    )
+    changed: dict[str, Any] = {n: None if tensor is None else change(tensor) for n, tensor in tensors.items()}
+    return replace(slots, **changed)
