@@ -1,11 +1,12 @@
 """Bootstrap of a fit: rows drawn with replacement, each resample fitted from where the fit ended (§3.5)."""
 
+from dataclasses import replace
+
 import numpy as np
 from jaxtyping import Float64
 
 from .laws import Array
 from .objective import Bounds, Objective, descend
-from dataclasses import replace
 
 
 def resample(

@@ -9,7 +9,7 @@ import pandas as pd
 from jaxtyping import Float64
 
 from .bootstrap import resample
-from .forms import LimitLaw, get_law
+from .forms import get_law
 from .identifiability import unidentified
 from .laws import Array, ScalingLaw, column
 from .objective import Bounds, Objective, descend, polish
@@ -122,6 +122,7 @@ def fit_scaling_law(
         TypeError, ValueError: see `check_rows`; n_starts below 1, negative bootstrap, an unknown law or loss.
 
     Example:
+        >>> from emergence.scaling.forms import LimitLaw
         >>> grid = pd.MultiIndex.from_product([[1, 2, 4, 8], [1e3, 1e4, 1e5]], names=["n_blocks", "n_data"]).to_frame(index=False)
         >>> law = LimitLaw({"E": 1.0, "b": 2.0, "lam": 0.7, "c": 30.0}, terms=("depth", "data"))
         >>> fit = fit_scaling_law(grid.assign(loss=law.predict(grid)), law, n_starts=16)
