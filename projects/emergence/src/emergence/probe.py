@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from .covering import covering_radius
 from .layer_calls import LayerCall, record_layers
 from .lipschitz.local import local_lipschitz
+from .lipschitz.pairs import pair_statistics
 
 if TYPE_CHECKING:
     import pandas
@@ -36,6 +37,8 @@ METRICS = (*STATE_METRICS, "sigma", "block_distance")
 BALLS = (8, 32, 128)
 MOST_TOKENS = 4096
 """More tokens than this are thinned out at random for covers and ranks (10.14)."""
+MOST_PAIRED = 1024
+"""All pairs of so many tokens are looked at. Equal tokens at equal positions are skipped: their ratio is rounding error."""
 
 
 @dataclass(frozen=True)
@@ -210,9 +213,9 @@ def _measure_states(call: LayerCall, options: _Options) -> None:
     chosen = thin_out(len(tokens), options.generator).to(tokens.device)
     tokens, images = tokens[chosen], images[chosen]
     if "pair_ratio" in options.metrics:
-        ratios, skipped = pair_ratios(tokens, images)
-        options.skipped += skipped
-        for name, value in (("max", ratios.max()), ("median", ratios.median()), ("min", ratios.min())):
+        found = pair_statistics(tokens[:MOST_PAIRED], images[:MOST_PAIRED])
+        options.skipped += found.n_skipped
+        for name, value in (("max", found.max), ("median", found.median), ("min", found.min)):
             options.add(f"pair_ratio_{name}", value)
     if "covering" in options.metrics:
         for m in (m for m in options.balls if m < len(tokens)):
@@ -235,27 +238,6 @@ def per_token_rms(x: Float[Tensor, "... d"]) -> Float[Tensor, "... d"]:
 def thin_out(n: int, generator: torch.Generator, most: int = MOST_TOKENS) -> Tensor:
     """Indices of all of n tokens, or of `most` of them drawn at random."""
     return torch.arange(n) if n <= most else torch.randperm(n, generator=generator)[:most]
-
-
-def pair_ratios(
-    x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], closest: float = 1e-4, most: int = 1024
-) -> tuple[Float[Tensor, "pairs"], int]:
-    """‖y_i − y_j‖ / ‖x_i − x_j‖ over all pairs of the first `most` tokens, and how many pairs were skipped.
-
-    Pairs nearer than `closest` times the median distance are skipped: equal tokens at equal positions differ by
-    rounding alone, and give ratios of 1e5.
-
-    Raises:
-        ValueError: if fewer than two tokens are distinct.
-    """
-    x, y = x[:most], y[:most]
-    above = torch.triu_indices(len(x), len(x), 1, device=x.device)
-    before = torch.cdist(x, x, compute_mode="donot_use_mm_for_euclid_dist")[above[0], above[1]]
-    after = torch.cdist(y, y, compute_mode="donot_use_mm_for_euclid_dist")[above[0], above[1]]
-    apart = before > closest * before.median() if len(before) else before > 0
-    if not apart.any():
-        raise ValueError(f"fewer than two of {len(x)} tokens are distinct: no ratio of distances is defined")
-    return after[apart] / before[apart], int((~apart).sum())
 
 
 def effective_rank(x: Float[Tensor, "n d"]) -> float:

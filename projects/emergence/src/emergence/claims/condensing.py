@@ -14,9 +14,10 @@ from tenfold.drawing import Labels
 
 from ..covering import covering_radius
 from ..figures import condensing_profile
+from ..lipschitz.pairs import pair_statistics
 from ..models.config import GPTConfig, gpt1_style, gpt2_style
 from ..models.tiny_gpt import LanguageModel
-from ..probe import LayerProfile, pair_ratios, probe_layers
+from ..probe import LayerProfile, probe_layers
 from .corpora import Corpus, corpus_for
 from .scales import derive, device_for, in_words
 from .training import Effort, start, train
@@ -154,8 +155,7 @@ def covers_within_bound(model: LanguageModel, tokens: Tensor, m: int = 8) -> boo
     """e_m(T(D)) ≤ 2 Lip(T|D) e_m(D) for every block, D being the distinct tokens that enter it, in float64."""
     states = model.hidden_states(tokens).double().flatten(1, 2)
     for x, y in pairwise(states):
-        ratios, _ = pair_ratios(x, y, closest=0.0, most=len(x))
-        bound = 2 * float(ratios.max()) * float(covering_radius(x, m))
+        bound = 2 * pair_statistics(x, y, min_dist=0.0).max * float(covering_radius(x, m))
         if float(covering_radius(y, m)) > bound * (1 + 1e-6):
             return False
     return True

@@ -42,7 +42,7 @@ class Training:
 
 SETTINGS: Mapping[Scale, tuple[Training, Training]] = {
     Scale.SMOKE: (Training((1, 2), 60, 16, test=64, looks=2), Training((1, 2), 40, 16, test=64, looks=2)),
-    Scale.CPU: (Training((1, 2), 1500, 32), Training((1, 2, 4), 800, 64)),
+    Scale.CPU: (Training((1, 2), 600, 32), Training((1, 2, 4), 500, 64)),
     Scale.GPU: (
         Training((1, 2, 4), 4000, 256, 1e-3, 256, 2048),
         Training((1, 2, 4, 8), 8000, 256, 1e-3, 256, 2048),
