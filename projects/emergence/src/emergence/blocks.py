@@ -224,13 +224,16 @@ class SpectralCap(nn.Module):
         upper = spectral_norm_upper(weight)
         return weight * torch.clamp(self.bound / upper.clamp_min(torch.finfo(weight.dtype).tiny), max=1.0)
 
+    def right_inverse(self, weight: Float[Tensor, "m n"]) -> Float[Tensor, "m n"]:
+        return weight
+
 
 class SpectralLinear(nn.Linear):
     """A linear layer whose matrix never has a norm above `bound`, whatever is trained.
 
     Example:
         >>> layer = SpectralLinear(4, 4, bound=0.5)
-        >>> float(torch.linalg.matrix_norm(layer.weight, 2)) <= 0.5
+        >>> float(torch.linalg.matrix_norm(layer.weight.detach(), 2)) <= 0.5
         True
     """
 

@@ -1,8 +1,9 @@
-"""`lipschitz_bound`: an upper bound for a whole module, from the bounds of its parts (§3.7). Skeleton."""
+"""`lipschitz_bound`: an upper bound for a whole module, from the bounds of its parts (§3.7)."""
 
 from torch import nn
 
-from .calculus import Domain, LipBound
+from . import attention, convolution, layers  # noqa: F401  (they register their rules)
+from .calculus import RULES, Domain, LipBound, register_rule, rule_of
 
 
 def lipschitz_bound(
@@ -12,10 +13,71 @@ def lipschitz_bound(
     min_var: float | None = None,
     seq_len: int | None = None,
 ) -> LipBound:
-    """Upper bound of Lip(module) in the Frobenius norm over (tokens, width); raises UnboundedLipschitzError."""
-    raise NotImplementedError
+    """An upper bound of Lip(module), in the Frobenius norm over tokens and width.
+
+    Args:
+        module: in eval mode, made of layers with rules (`register_rule` adds some).
+        radius: largest norm of an input token; needed where dot-product attention meets tokens of unknown size.
+        min_var: least variance of the tokens that enter a normalisation; without it the bound of a LayerNorm is
+            ‖γ‖/√ε, which is attained near constant tokens.
+        seq_len: most tokens of a sequence; needed for attention.
+
+    Raises:
+        UnboundedLipschitzError: if no finite bound exists; names the submodule.
+        TypeError: if a submodule has no rule.
+        ValueError: for dropout or batch normalisation in training mode, and arguments out of range.
+
+    Example:
+        >>> import torch
+        >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
+        >>> for layer in (net[0], net[2]):
+        ...     _ = layer.weight.data.copy_(torch.tensor([[3.0, 0.0], [0.0, 1.0]]))
+        >>> round(lipschitz_bound(net).value, 6)
+        9.0
+    """
+    return bound_of(module, Domain(radius, min_var, seq_len))[0]
 
 
 def bound_of(module: nn.Module, domain: Domain, name: str = "") -> tuple[LipBound, Domain]:
-    """The bound of a submodule on a domain, and the domain its outputs lie in."""
-    raise NotImplementedError
+    """The bound of a submodule on a domain, and the domain its outputs lie in. For rules of composite modules."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"module must be a torch module, got {type(module).__name__}; a function has no parts"
+        )
+    own = getattr(module, "lipschitz_rule", None)
+    if own is not None:
+        return own(domain, name)
+    rule = rule_of(module)
+    if rule is None:
+        known = ", ".join(sorted(kind.__name__ for kind in RULES))
+        raise TypeError(
+            f"no Lipschitz rule for {type(module).__name__} at '{name}'; write one with register_rule, or give the "
+            f"class a method lipschitz_rule. Known: {known}"
+        )
+    return rule(module, domain, name)
+
+
+@register_rule(nn.Sequential)
+def sequential(module: nn.Sequential, domain: Domain, name: str) -> tuple[LipBound, Domain]:
+    """The product, each factor on the domain the former one leaves."""
+    total = LipBound.identity()
+    for key, child in module.named_children():
+        bound, domain = bound_of(child, domain, f"{name}.{key}" if name else key)
+        total = bound @ total
+    return total, domain
+
+
+def residual_bound(
+    branch: nn.Module, domain: Domain, name: str = "", *, scale: float = 1.0
+) -> tuple[LipBound, Domain]:
+    """The bound of x + scale · branch(x), and where that lies. For rules of residual blocks.
+
+    Example:
+        >>> residual_bound(nn.Identity(), Domain(radius=2.0), scale=0.5)
+        (LipBound(value=1.5, parts=(('', 1.0),)), Domain(radius=3.0, min_var=None, seq_len=None))
+    """
+    inner, reached = bound_of(branch, domain, name)
+    radius = None
+    if domain.radius is not None and reached.radius is not None:
+        radius = domain.radius + abs(scale) * reached.radius
+    return inner.residual(scale), domain.with_radius(radius)

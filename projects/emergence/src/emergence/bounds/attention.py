@@ -1,0 +1,136 @@
+"""Bounds of self-attention (§3.7).
+
+Dot product, on n tokens of norm at most R. With row-stochastic P, A = W_qᵀ W_k / √d_h and v̄_i = Σ_j p_ij v_j,
+
+    do_i = Σ_j p_ij W_v dx_j + W_v Cov_{p_i}(x) Aᵀ dx_i + Σ_j p_ij W_v (x_j − x̄_i) (q_iᵀ W_k dx_j) / √d_h
+
+The biases of keys and values cancel in the differences, that of the queries does not. ‖P‖₂ ≤ √n, the covariance is at
+most R², and by Cauchy–Schwarz over p_i the last sum is at most √n ‖W_v‖ R max_i ‖W_kᵀ q_i‖/√d_h:
+
+    Lip ≤ ‖W_v‖ (√n (1 + ‖A‖R² + ‖W_kᵀ b_q‖ R/√d_h) + ‖A‖R²)      a head;      heads: ‖W_o‖ √(Σ_h L_h²)
+
+Without a radius there is no bound. It is typically some hundred times too large; growth with √n is the worst case on
+compact sets, real sequences are nearer to n^(1/4).
+
+Distance (L2) attention is globally Lipschitz (Kim, Papamakarios, Mnih): with φ(x) = x e^(x+1), φ⁻¹(n−1) = W₀((n−1)/e),
+
+    Lip ≤ √n/√d_h (4 φ⁻¹(n−1) + 1) √(Σ_h ‖W_q^h‖² ‖W_v^h‖²) ‖W_o‖
+
+Cosine attention, with normalised queries, keys and values (each normalisation is 1/√ε-Lipschitz with values of norm < 1),
+
+    Lip ≤ (√n ‖W_v‖ + τ ‖W_q‖ + τ √n ‖W_k‖)/√ε                    a head, as above
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from scipy.special import lambertw
+from torch import Tensor
+
+from ..attention import CosineAttention, DotAttention, L2Attention, SelfAttention
+from .calculus import Domain, LipBound, UnboundedLipschitzError, register_rule
+from .matrices import spectral_norm
+
+
+def dot_head_bound(
+    w_q: Float[Tensor, "e d"],
+    w_k: Float[Tensor, "e d"],
+    w_v: Float[Tensor, "e d"],
+    *,
+    b_q: Float[Tensor, "e"] | None = None,
+    radius: float,
+    n_tokens: int,
+) -> float:
+    """The bound of one head of dot-product attention on `n_tokens` tokens of norm at most `radius`, masked or not."""
+    width = math.sqrt(len(w_q))
+    a = spectral_norm(w_q.mT.double() @ w_k.double()) / width
+    shift = 0.0 if b_q is None else float((w_k.mT.double() @ b_q.double()).detach().norm()) / width
+    root = math.sqrt(n_tokens)
+    return spectral_norm(w_v) * (root * (1 + a * radius**2 + shift * radius) + a * radius**2)
+
+
+def inverse_phi(y: float) -> float:
+    """The x with x e^(x+1) = y, for y ≥ 0.
+
+    Example:
+        >>> round(inverse_phi(1 * math.e**2), 9)
+        1.0
+    """
+    return float(lambertw(y / math.e).real)
+
+
+def l2_attention_bound(
+    w_q: Float[Tensor, "h e d"], w_v: Float[Tensor, "h e d"], w_out: Float[Tensor, "d d"], n_tokens: int
+) -> float:
+    """The global bound of L2 attention on sequences of at most `n_tokens` tokens."""
+    heads = math.sqrt(sum((spectral_norm(q) * spectral_norm(v)) ** 2 for q, v in zip(w_q, w_v, strict=True)))
+    front = math.sqrt(n_tokens / w_q.shape[1]) * (4 * inverse_phi(n_tokens - 1) + 1)
+    return front * heads * spectral_norm(w_out)
+
+
+def _heads(weight: Tensor, module: SelfAttention) -> Float[Tensor, "h e d"]:
+    return weight.detach().unflatten(0, (module.n_heads, -1))
+
+
+def _tokens(domain: Domain, name: str) -> int:
+    if domain.seq_len is None:
+        raise ValueError(f"the bound of attention '{name}' grows with the number of tokens; pass seq_len")
+    return domain.seq_len
+
+
+def _out(module: SelfAttention, domain: Domain, heads_radius: float | None) -> Domain:
+    """Where the outputs lie if the heads, side by side, have norm at most `heads_radius`."""
+    if heads_radius is None:
+        return domain.with_radius(None)
+    bias = 0.0 if module.out.bias is None else float(module.out.bias.detach().norm())
+    return domain.with_radius(spectral_norm(module.out.weight) * heads_radius + bias)
+
+
+@register_rule(DotAttention)
+def dot_attention(module: DotAttention, domain: Domain, name: str) -> tuple[LipBound, Domain]:
+    """‖W_o‖ √(Σ_h L_h²) on tokens of norm at most the radius."""
+    if domain.radius is None:
+        raise UnboundedLipschitzError(
+            f"dot-product attention '{name}' is not Lipschitz on all sequences; pass radius, a bound of its tokens' "
+            "norms, put a LayerNorm before it, or use attn='l2'"
+        )
+    n_tokens = _tokens(domain, name)
+    q, k, v = (_heads(part, module) for part in module.qkv.weight.chunk(3))
+    b_q = b_v = torch.zeros(module.n_heads, module.head_dim, dtype=q.dtype, device=q.device)
+    if module.qkv.bias is not None:
+        b_q, _, b_v = (part.unflatten(0, (module.n_heads, -1)) for part in module.qkv.bias.detach().chunk(3))
+    heads = [
+        dot_head_bound(q[h], k[h], v[h], b_q=b_q[h], radius=domain.radius, n_tokens=n_tokens)
+        for h in range(module.n_heads)
+    ]
+    value = spectral_norm(module.out.weight) * math.hypot(*heads)
+    reach = math.hypot(*(spectral_norm(v[h]) * domain.radius + float(b_v[h].norm()) for h in range(len(v))))
+    return LipBound.of(name, value), _out(module, domain, reach)
+
+
+@register_rule(L2Attention)
+def l2_attention(module: L2Attention, domain: Domain, name: str) -> tuple[LipBound, Domain]:
+    """The global bound; needs the number of tokens only."""
+    q, v = (_heads(part.weight, module) for part in (module.query, module.value))
+    value = l2_attention_bound(q, v, module.out.weight.detach(), _tokens(domain, name))
+    reach = None
+    if domain.radius is not None:
+        maps = module.value_map().detach() @ q
+        reach = domain.radius * math.hypot(*(spectral_norm(part) for part in maps))
+    return LipBound.of(name, value), _out(module, domain, reach)
+
+
+@register_rule(CosineAttention)
+def cosine_attention(module: CosineAttention, domain: Domain, name: str) -> tuple[LipBound, Domain]:
+    """The global bound; the heads' outputs are averages of vectors of norm below 1."""
+    root = math.sqrt(_tokens(domain, name))
+    q, k, v = (_heads(part, module) for part in module.qkv.weight.chunk(3))
+    tau = module.temperature
+    heads = [
+        (root * spectral_norm(v[h]) + tau * spectral_norm(q[h]) + tau * root * spectral_norm(k[h]))
+        / math.sqrt(module.eps)
+        for h in range(module.n_heads)
+    ]
+    value = spectral_norm(module.out.weight) * math.hypot(*heads)
+    return LipBound.of(name, value), _out(module, domain, math.sqrt(module.n_heads))
