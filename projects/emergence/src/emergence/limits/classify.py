@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..arguments import check_above_zero, check_count, check_points, check_positive
+from ..arguments import check_above_zero, check_points, check_positive
 from ..bounds.calculus import UnboundedLipschitzError
 from ..bounds.compositional import lipschitz_bound
 from ..lipschitz.local import local_lipschitz
@@ -35,6 +35,7 @@ def classify_block(
     injected: bool = False,
     n_bootstrap: int = 200,
     n_points: int = 16,
+    isolate: bool = True,
     generator: torch.Generator | None = None,
 ) -> BlockReport:
     """Judge a block by its orbits from the samples x.
@@ -57,6 +58,7 @@ def classify_block(
         injected: the input enters every application (fn closes over it), so that a limit does not forget it.
         n_bootstrap: resamplings for the interval.
         n_points: points of the orbits at which ‖J‖₂ is taken.
+        isolate: see `local_lipschitz`; False for modules that vmap cannot run.
         generator: of all draws; seed 0 without one.
 
     Raises:
@@ -74,7 +76,8 @@ def classify_block(
     check_points("x", x, least=LEAST_STARTS)
     check_positive(n_steps=n_steps, n_bootstrap=n_bootstrap, n_points=n_points)
     check_above_zero(tau=tau)
-    check_count(n_steps=n_steps - 8)
+    if n_steps < 8:
+        raise ValueError(f"n_steps must be at least 8, got {n_steps}: the rate is read off three doublings")
     if not bool((torch.pdist(x.detach().flatten(1)) > 0).any()):
         raise ValueError("all starts of x coincide: growth is a ratio of distances between different starts")
     generator = generator or torch.Generator(x.device).manual_seed(0)
@@ -94,7 +97,7 @@ def classify_block(
             evidence,
         )
     rho, low, high = bootstrap_rho(evidence, n_bootstrap, generator)
-    lower = max(evidence.growth[0], _local(fn, evidence, n_points, generator))
+    lower = max(evidence.growth[0], _local(fn, evidence, n_points, isolate, generator))
     regime = _regime(evidence, upper, low, high, tau)
     return BlockReport(
         regime=regime,
@@ -111,21 +114,24 @@ def classify_block(
 
 
 def _upper_bound(fn: Block | nn.Module) -> float:
-    """By composition; infinite for a plain function and where a part has no bound."""
+    """By composition; infinite for a plain function, and where a part has no bound (UnboundedLipschitzError) or no rule
+    (TypeError)."""
     if not isinstance(fn, nn.Module):
         return math.inf
     try:
         return lipschitz_bound(fn).value
-    except UnboundedLipschitzError:
+    except (UnboundedLipschitzError, TypeError):
         return math.inf
 
 
 def _local(
-    fn: Block | nn.Module, evidence: OrbitEvidence, n_points: int, generator: torch.Generator
+    fn: Block | nn.Module, evidence: OrbitEvidence, n_points: int, isolate: bool, generator: torch.Generator
 ) -> float:
     """Largest ‖J‖₂ at states spread over the orbits."""
     stride = max(1, len(evidence.points) // n_points)
-    return local_lipschitz(fn, evidence.points[::stride][:n_points], generator=generator).best
+    return local_lipschitz(
+        fn, evidence.points[::stride][:n_points], isolate=isolate, generator=generator
+    ).best
 
 
 def _regime(

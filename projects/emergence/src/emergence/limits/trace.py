@@ -29,15 +29,20 @@ class DepthTrace:
     residual: Float[Tensor, "p b"] | None = None
     retention: Float[Tensor, "p"] | None = None
 
+    @property
+    def steps(self) -> Float[Tensor, "p b"]:
+        """`delta`, which must have been recorded."""
+        if self.delta is None:
+            raise ValueError('delta was not recorded; iterate with record=("delta", ...)')
+        return self.delta
+
     def rate(self) -> float:
         """The factor by which the mean of `delta` falls a block, over the last half above rounding error.
 
         Raises:
             ValueError: if delta was not recorded, or reached rounding error within two blocks.
         """
-        if self.delta is None:
-            raise ValueError('delta was not recorded; iterate with record=("delta", ...)')
-        return geometric_rate(self.delta.double().mean(1), float(self.final.abs().max()), self.final.dtype)
+        return geometric_rate(self.steps.double().mean(1), float(self.final.abs().max()), self.final.dtype)
 
     def to_pandas(self) -> "pd.DataFrame":
         """One row a depth; columns of samples are averaged."""
