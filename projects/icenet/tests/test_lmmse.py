@@ -119,7 +119,7 @@ def test_sample_statistics_approach_the_exact_ones(exact: LMMSE2D, r: Tensor) ->
 
 @pytest.mark.parametrize(
     ("profile", "options"),
-    [("TDL-D", {"doppler": DOPPLER, "delay_spread": 100.0}), ("C2C-urban-NLOS", {})],
+    [("TDL-D", {"doppler": DOPPLER, "delay_spread": 100.0}), ("C2C-urban-nlos", {})],
 )
 def test_specular_and_field_trial_profiles_have_filters(profile: str, options: dict[str, Any]) -> None:
     """Their covariance is not a product of frequency and time; the identity holds all the same."""

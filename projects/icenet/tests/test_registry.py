@@ -90,7 +90,7 @@ def test_every_baseline_learns(name: str) -> None:
         loss = nmse(net(slots.ls), slots.h)
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.97 * losses[0]
 
 
