@@ -22,7 +22,7 @@ from .waveform import received_grid, symbol_gains
 
 DOMAINS = ("frequency", "time")
 SNR_MODES = ("average", "per_slot")
-CHUNK = {"frequency": 256, "time": 16}  # slots worked on at once on a CPU: what its cache holds
+CHUNK = {"frequency": 512, "time": 16}  # slots worked on at once on a CPU: what its cache holds
 MAX_SNR_DB = 200.0
 
 
@@ -177,23 +177,18 @@ class ChannelSimulator:
         received = torch.empty_like(h) if sent is not None else None
         size = batch if device.type != "cpu" and self.domain == "frequency" else CHUNK[self.domain]
         for index, profile in enumerate(self.profiles):
-            members = (
-                (which == index).nonzero()[:, 0]
-                if len(self.profiles) > 1
-                else torch.arange(batch, device=device)
-            )
+            members = (which == index).nonzero()[:, 0]
             for rows in members.split(size):
                 gains = self._gains(profile, doppler[rows], generator)
                 delays = self._delays(profile, spread[rows])
-                if self.domain == "frequency":
-                    h[rows] = self._response(profile, gains, delays)
-                    continue
-                h[rows] = self._response(profile, symbol_gains(self.config, gains), delays)
                 if received is not None and sent is not None:
-                    powers = torch.as_tensor(profile.powers, dtype=torch.float32, device=device)
-                    received[rows] = received_grid(
-                        self.config, sent[rows], gains * powers.sqrt()[:, None], delays
-                    )
+                    received[rows] = received_grid(self.config, sent[rows], gains, delays)
+                if self.domain == "time":
+                    gains = symbol_gains(self.config, gains)
+                if len(self.profiles) == 1:  # rows are contiguous: write in place
+                    self._response(gains, delays, out=h[rows[0] : rows[-1] + 1])
+                else:
+                    h[rows] = self._response(gains, delays)
             if profile.tap_doppler is not None:
                 doppler[members] = max(abs(f) for f in profile.tap_doppler)
             scale = spread[members] if profile.scalable else torch.ones(len(members), device=device)
@@ -203,31 +198,36 @@ class ChannelSimulator:
     def _gains(
         self, profile: DelayProfile, doppler: Float[Tensor, "b"], generator: torch.Generator | None
     ) -> Complex[Tensor, "b p n"]:
-        """Unit-power gains at every symbol, or at every sample of the waveform."""
+        """Gains a_p at every symbol, or at every sample of the waveform."""
         n, step = self.config.n_symbols, self.config.symbol_time
         if self.domain == "time":
-            per_symbol = self.config.samples + self.config.cp_samples
-            n, step = n * per_symbol, 1 / (self.config.samples * self.config.subcarrier_spacing)
-        return tap_gains(profile, doppler, n, step, self.n_sinusoids, generator)
+            n *= self.config.samples + self.config.cp_samples
+            step = 1 / (self.config.samples * self.config.subcarrier_spacing)
+        gains = tap_gains(profile, doppler, n, step, self.n_sinusoids, generator)
+        amplitudes = torch.as_tensor(profile.powers**0.5, dtype=torch.float32, device=doppler.device)
+        # Laid out tap by tap: the product with the steering matrix is then twice as fast.
+        return gains.contiguous().mul_(amplitudes[:, None])
 
     def _delays(self, profile: DelayProfile, spread: Float[Tensor, "b"]) -> Float[Tensor, "r p"]:
         """Delays in seconds; r = 1 if all slots have the same, b otherwise."""
-        delays = torch.as_tensor(profile.delays, dtype=torch.float32, device=spread.device) * 1e-9
+        delays = torch.as_tensor(profile.delays, dtype=torch.float32, device=spread.device)[None] * 1e-9
         if not profile.scalable:
-            return delays[None]
+            return delays
         assert self.delay_spread is not None  # checked in the constructor
         low, high = self.delay_spread
-        return delays * low if low == high else delays * spread[:, None]
+        return delays * (low if low == high else spread[:, None])
 
     def _response(
-        self, profile: DelayProfile, gains: Complex[Tensor, "b p s"], delays: Float[Tensor, "... p"]
+        self,
+        gains: Complex[Tensor, "b p s"],
+        delays: Float[Tensor, "r p"],
+        out: Complex[Tensor, "b k s"] | None = None,
     ) -> Complex[Tensor, "b k s"]:
-        """Σ_p √P_p a_p exp(-j2π f_k τ_p)."""
+        """Σ_p a_p exp(-j2π f_k τ_p)."""
         frequencies = (-2 * math.pi * self.config.frequencies).to(delays)
-        phase = frequencies[:, None] * delays.reshape(-1, 1, delays.shape[-1])
-        amplitude = torch.as_tensor(profile.powers**0.5, dtype=torch.float32, device=delays.device)
-        steering = torch.complex(phase.cos() * amplitude, phase.sin() * amplitude)  # r k p
-        return steering @ gains
+        phase = frequencies[:, None] * delays[:, None]  # r k p
+        steering = torch.complex(phase.cos(), phase.sin())
+        return torch.bmm(steering.expand(len(gains), -1, -1), gains, out=out)
 
     def _snr(
         self, snr_db: float | Tensor | Sequence[float], batch: int, generator: torch.Generator | None

@@ -74,11 +74,10 @@ class DelayProfile:
 
     def delays_ns(self, delay_spread: float | None = None) -> NDArray[np.float64]:
         """Delays in nanoseconds; `delay_spread` in nanoseconds belongs to scalable profiles and is needed there."""
-        delays = np.array(self.delays)
-        return delays * self.check_delay_spread(delay_spread) if self.scalable else delays
+        return np.array(self.delays) * self.check_delay_spread(delay_spread)
 
     def check_delay_spread(self, delay_spread: float | None) -> float:
-        """The delay spread to scale by; raises if a scalable profile has none, warns if a fixed one has."""
+        """The factor of the delays, 1 for fixed ones; raises if a scalable profile has no spread, warns if a fixed one has."""
         if not self.scalable:
             if delay_spread is not None:
                 warnings.warn(
