@@ -1,5 +1,6 @@
 """What is simulated at a scale: the grid, the channel, the range of the signal-to-noise ratio; training and test slots."""
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from tenfold.claims import Scale
 
-from ..ofdm.channel import ChannelSimulator, Slots
+from ..ofdm.channel import ChannelSimulator, CyclicPrefixWarning, Slots
 from ..ofdm.config import NUMEROLOGIES, OFDMConfig
 from ..ofdm.profiles import get_mixture
 
@@ -49,7 +50,11 @@ class Setting:
 
     def simulator(self) -> ChannelSimulator:
         doppler = None if self.fixes_doppler else self.doppler
-        return ChannelSimulator(self.config, self.profile, doppler=doppler, delay_spread=self.delay_spread)
+        with warnings.catch_warnings():  # ETU outlasts the prefix of nr_v2x_15 by 0.3 µs (10.6)
+            warnings.simplefilter("ignore", CyclicPrefixWarning)
+            return ChannelSimulator(
+                self.config, self.profile, doppler=doppler, delay_spread=self.delay_spread
+            )
 
     def moved(self, profile: str, delay_spread: float | None = None) -> "Setting":
         """The same grid and mobility behind another delay profile."""
