@@ -10,7 +10,6 @@ from emergence.data.scaling_laws import load_chinchilla
 from emergence.scaling.bootstrap import resample
 from emergence.scaling.fit import bounds, criteria, fit_scaling_law
 from emergence.scaling.forms import ChinchillaLaw, LimitLaw, PowerStepLaw, effective_depth
-from emergence.scaling.identifiability import at_limit
 from emergence.scaling.laws import KaplanLaw, SumLaw, Term
 from emergence.scaling.objective import Objective, descend
 
@@ -108,11 +107,11 @@ def test_rates_at_their_bounds_are_flagged():
     spike = rows.assign(loss=1 + 0.5 * (rows["n_blocks"] == 1) + 3 * rows["n_data"] ** -0.5)
     fit = fit_scaling_law(spike, LimitLaw(terms=DEPTH_AND_DATA), n_starts=16)
     assert "only the smallest value" in fit.unidentified["lam"]
+    assert fit.params["lam"] < 0.01
     line = rows.assign(loss=2 - 0.01 * rows["n_blocks"] + 3 * rows["n_data"] ** -0.5)
     fit = fit_scaling_law(line, LimitLaw(terms=DEPTH_AND_DATA), n_starts=16)
-    assert not fit.identifiable
-    z = rows["n_blocks"].to_numpy(dtype=float)
-    assert [at_limit(np.log(kappa), z) for kappa in (1e-4, 0.5, 40.0)] == ["low", "", "high"]
+    assert "straight line" in fit.unidentified["lam"]
+    assert fit.params["lam"] > 0.99
 
 
 def test_the_objective_and_its_gradient():

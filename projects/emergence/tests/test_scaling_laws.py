@@ -127,7 +127,7 @@ def test_a_law_without_numbers_does_not_predict():
         (lambda: LimitLaw(terms=()), "terms must be some of steps, depth, data, got none"),
         (lambda: LimitLaw(gamma=0.0), "gamma must be finite and above 0, got 0"),
         (lambda: LimitLaw(combine="product"), "combine must be 'sum' or 'quadrature', got 'product'"),
-        (lambda: SumLaw(), "terms is empty"),
+        (SumLaw, "terms is empty"),
         (lambda: Term("a", "r", "x", "linear"), "kind must be 'exponential' or 'power', got 'linear'"),
         (lambda: Term("a", "r", "x", "exponential", fixed=1.0), r"r must lie in \(0, 1\), got 1.0"),
         (

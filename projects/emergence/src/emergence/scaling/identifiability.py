@@ -1,17 +1,17 @@
 """Which fitted parameters the data determine at all (§10.9, §12): a number without this is not a measurement."""
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Float64
 
 from .laws import ScalingLaw
-from .varpro import decay_range
 
 Array = np.ndarray
 
 ABSENT = 1e-4
 """A term whose share of the prediction is below this in every row is not there."""
+
+STRAIGHT = 0.05
+"""Total decay (in logarithms) over the column below which an exponential is a straight line."""
 
 _SINGULAR = 1e-7
 """Smallest over largest singular value of the scaled Jacobian below which some combination of parameters is free."""
@@ -28,30 +28,21 @@ def unidentified(
         design: positions of the terms.
     """
     found: dict[str, str] = {}
-    for name, share in law.shares(theta, design).items():
+    shares = law.shares(theta, design)
+    for name, share in shares.items():
         if share.max() < ABSENT:
             found[name] = f"its term makes up less than {ABSENT:g} of every prediction"
     for k, j in law.decays.items():
-        at = at_limit(theta[k], design[:, j])
-        if at:
-            found.setdefault(law.names[k], _REASONS[at])
+        name, z = law.names[k], design[:, j]
+        if np.exp(theta[k]) * np.ptp(z) < STRAIGHT:
+            found.setdefault(name, "at its bound: the decay is too slow to be told from a straight line")
+        elif shares[name][z > z.min()].max() < ABSENT:
+            found.setdefault(
+                name, "at its bound: so fast that only the smallest value of the column sees the term"
+            )
     for name in _free_direction(law, theta, design):
         found.setdefault(name, "it can be traded for other parameters: the Jacobian is singular")
     return found
-
-
-_REASONS = {
-    "low": "at its bound: the decay is too slow to be told from a constant",
-    "high": "at its bound: the decay is so fast that only the smallest value of the column sees it",
-}
-
-
-def at_limit(log_decay: float, z: Float64[Array, "n"]) -> Literal["low", "high", ""]:
-    """Whether a logarithmic decay rate is at the edge of what positions z can resolve."""
-    low, high = decay_range(z)
-    if log_decay < np.log(1.5 * low):
-        return "low"
-    return "high" if log_decay > np.log(high / 1.5) else ""
 
 
 def _free_direction(law: ScalingLaw, theta: Array, design: Array) -> list[str]:
