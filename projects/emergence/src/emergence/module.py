@@ -1,4 +1,4 @@
-"""The LightningModule: trains the language models of the package by the recipe of §5."""
+"""The LightningModule: trains the language models of the package by the recipe of §5; and the data of its largest preset."""
 
 import math
 from typing import Any
@@ -8,9 +8,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .data.module import _TokenDataModule
 from .models.config import GPTConfig
 from .models.looped_gpt import build_model
 from .optim import Optim, make_adamw, make_schedule
+from .web_tokens import VOCAB, load_web_tokens
 
 IGNORED = -100
 """Target of a token that does not count."""
@@ -73,3 +75,33 @@ class LitLanguageModel(lightning.LightningModule):
         steps = self.optim.steps or int(self.trainer.estimated_stepping_batches)
         schedule = make_schedule(optimizer, self.optim, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+class WebTokensDataModule(_TokenDataModule):
+    """Windows of the user's own corpus of GPT-2 tokens, `web-tokens/{train,val}.bin` below the data folder.
+
+    Args:
+        ctx: tokens a window.
+        batch_size: windows a batch.
+        steps_per_epoch: batches an epoch.
+        val_size: windows for validation, and as many for test.
+        root: the data folder; `tenfold.data.root()` if None.
+    """
+
+    def __init__(
+        self,
+        ctx: int = 1024,
+        batch_size: int = 16,
+        steps_per_epoch: int = 1000,
+        val_size: int = 512,
+        root: str | None = None,
+    ):
+        super().__init__(batch_size, steps_per_epoch, val_size)
+        self.ctx, self.root = ctx, root
+
+    @property
+    def vocab(self) -> int:
+        return VOCAB
+
+    def setup(self, stage: str | None = None) -> None:
+        self._windows(load_web_tokens("train", self.root), load_web_tokens("val", self.root), self.ctx)

@@ -2,18 +2,16 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
-import tenfold.data
 from tenfold.claims import Scale
-from tenfold.data import DataNotFoundError
 
 from ..data.python_source import load_python_corpus
 from ..data.text import Vocabulary, load_tinyshakespeare
 from ..data.windows import fixed_windows, random_windows
+from ..web_tokens import VOCAB, load_web_tokens
 
 
 @dataclass(frozen=True)
@@ -84,22 +82,8 @@ def python_sources() -> Corpus:
 
 
 def web_tokens() -> Corpus:
-    """The user's own corpus for the paper scale: GPT-2 tokens as little-endian uint16.
-
-    Raises:
-        DataNotFoundError: saying which file is missing and how to make it.
-    """
-    folder = tenfold.data.root() / "web-tokens"
-    parts = []
-    for part in ("train", "val"):
-        path = folder / f"{part}.bin"
-        if not path.is_file():
-            raise DataNotFoundError(
-                f"{path} not found: the paper scale trains on at least 20 billion GPT-2 tokens of a web corpus such as "
-                "FineWeb-Edu, written as little-endian uint16 without a header; put train.bin and val.bin there"
-            )
-        parts.append(torch.from_numpy(np.memmap(path, dtype="<u2", mode="c")))
-    return Corpus("web tokens", parts[0], parts[1], 50_257)
+    """The user's own corpus of GPT-2 tokens."""
+    return Corpus("web tokens", load_web_tokens("train"), load_web_tokens("val"), VOCAB)
 
 
 def corpus_for(scale: Scale) -> Corpus:
