@@ -129,7 +129,7 @@ def test_the_corpus_stops_at_its_limit(sources, tmp_path):
 def test_bad_corpora(sources, tmp_path):
     with pytest.raises(ValueError, match="max_bytes must be at least 1, got 0"):
         build_python_corpus(tmp_path, [sources], 0)
-    with pytest.raises(NotADirectoryError, match="folders names .*nowhere, which is not a folder"):
+    with pytest.raises(NotADirectoryError, match=r"folders names .*nowhere, which is not a folder"):
         build_python_corpus(tmp_path, [tmp_path / "nowhere"])
     empty = tmp_path / "empty"
     empty.mkdir()

@@ -1,5 +1,6 @@
 """The solvable model: its limit, its three errors, and each of them alone."""
 
+import itertools
 import math
 
 import pytest
@@ -36,14 +37,14 @@ def test_the_target_is_normalised(model):
 def test_a_linear_block_has_its_rate_exactly(lam):
     model = SolvableLimitModel(lam=lam, activation="linear", n_test=1, n_reference=100)
     errors = [model.state_error(p, n=64) for p in range(1, 8)]
-    for before, after in zip(errors, errors[1:]):
+    for before, after in itertools.pairwise(errors):
         assert after / before == pytest.approx(lam, abs=1e-6)
 
 
 def test_the_tanh_block_is_faster_than_its_bound(model):
     """λ^P is an upper bound, not the rate: slopes of tanh are below 1."""
     errors = [model.state_error(p, n=256) for p in range(1, 12)]
-    ratios = [after / before for before, after in zip(errors, errors[1:])]
+    ratios = [after / before for before, after in itertools.pairwise(errors)]
     assert max(ratios) < model.lam - 0.02
 
 

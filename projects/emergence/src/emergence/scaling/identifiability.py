@@ -10,8 +10,8 @@ Array = np.ndarray
 ABSENT = 1e-4
 """A term whose share of the prediction is below this in every row is not there."""
 
-STRAIGHT = 0.05
-"""Total decay (in logarithms) over the column below which an exponential is a straight line."""
+STRAIGHT = 0.1
+"""Total decay (in logarithms) over the column below which an exponential is a straight line (to 1.3 % of what it falls)."""
 
 _SINGULAR = 1e-7
 """Smallest over largest singular value of the scaled Jacobian below which some combination of parameters is free."""
