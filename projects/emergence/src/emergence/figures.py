@@ -156,7 +156,8 @@ def depth_limits(
         bands: label -> confidence band.
         log: logarithmic axes; "y" shows geometric rates as straight lines, "xy" powers of the depth.
     """
-    return curves(name, lines, labels, Look(log=log, bands=bands or {}))
+    dense = any(len(x) > 24 for x, _ in lines.values())
+    return curves(name, lines, labels, Look(log=log, bands=bands or {}, marker="" if dense else "o"))
 
 
 def sharp_and_smooth(

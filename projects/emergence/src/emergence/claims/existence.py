@@ -55,7 +55,7 @@ def existence(scale: Scale, seed: int) -> Measurement:
     a projection and ConvexPotential critical with a limit; 1.05 Q expansive. T2 and T4 bounds hold at every step; forward
     and reversed untied compositions behave as T3.
     cpu: the zoo in two widths, and random transformer blocks with bootstrap intervals: two disjoint halves of the starts
-    must give the same regime, and estimates of ρ within .05. gpu: trained looped blocks of width 512: one certified to
+    must give estimates of ρ within .02. gpu: trained looped blocks of width 512: one certified to
     contract by .9 must be found contractive with ρ <= .91; an unconstrained one is reported. paper: every block list of a
     Hugging Face checkpoint; none may be inconclusive.
 

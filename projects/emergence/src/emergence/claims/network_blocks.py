@@ -21,15 +21,19 @@ Conditions = dict[str, bool]
 LOOPS = Effort(300, ctx=128, batch_size=64, rates=(1e-3,), warmup=60)
 LAM = 0.9
 
+AGREEMENT = 0.02
+"""Two estimates of ρ may differ by this: the width of the critical band. The regimes are reported, not compared: a block
+close to the border of the band may be called either."""
+
 
 def random_blocks(
     seed: int, n_tokens: int = 16, styles: tuple[str, ...] = ("pre", "post", "peri")
 ) -> tuple[Reports, Conditions]:
     """Transformer blocks as they are before training, with small (0.02) and unit-gain weights, each judged from two
-    disjoint halves of the starts; both must agree."""
+    disjoint halves of the starts, which must agree on ρ."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(2 * LEAST_STARTS, n_tokens, 48, generator=generator, dtype=torch.float64)
-    reports, same, close = Reports(), True, True
+    reports, close = Reports(), True
     for norm in styles:
         for std in (0.02, None):
             config = GPTConfig(norm=norm, init_std=std, residual_scale="1")  # type: ignore[arg-type]
@@ -37,12 +41,8 @@ def random_blocks(
             halves = [classify_block(block, half, n_points=4) for half in x.split(LEAST_STARTS)]
             name = f"random block, {norm}-LN, std {std or 'unit gain'}"
             reports[name] = halves[0]
-            same &= halves[0].regime == halves[1].regime
-            close &= abs(halves[0].rho - halves[1].rho) <= 0.05
-    return reports, {
-        "halves_of_the_starts_give_the_same_regime": same,
-        "halves_of_the_starts_give_rho_within_0.05": close,
-    }
+            close &= abs(halves[0].rho - halves[1].rho) <= AGREEMENT
+    return reports, {f"rho_from_two_halves_of_the_starts_within_{AGREEMENT}": close}
 
 
 def trained_turns(
