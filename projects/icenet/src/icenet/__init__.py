@@ -1,4 +1,4 @@
-"""Adaptive Implicit-Based Deep Learning Channel Estimation for 6G Communications: say in one sentence what the package offers.
+"""ICENet, an implicit layer that estimates OFDM channels and adapts its depth, with the simulator and the usual baselines.
 
 The public names are re-exported lazily; see `__init__.pyi`. Importing this package imports neither torch nor Lightning.
 """
