@@ -123,11 +123,11 @@ def test_the_laws_are_compared_on_what_was_held_out(monkeypatch):
         language_grid, "LAWS", {"limit": LAWS["limit"], "all by powers": LAWS["all by powers"]}
     )
     rows = pd.MultiIndex.from_product(
-        [[1e3, 1e4, 1e5], [1, 2, 4], [1, 4, 16]], names=["n_data", "n_blocks", "n_steps"]
+        [[1e3, 1e4, 1e5, 1e6], [1, 2, 4, 8], [1, 4, 16, 64]], names=["n_data", "n_blocks", "n_steps"]
     ).to_frame(index=False)
     powers = {"E": 1.0, "a": 1.0, "eta": 0.5, "b": 0.5, "delta": 0.7, "c": 20.0, "gamma": 0.4}
     rows = rows.assign(loss=LAWS["all by powers"].with_params(powers).predict(rows))
-    table = comparison(rows, Grid((1000, 100_000), (1, 4), (1, 16), 8, 2, TINY.effort))
+    table = comparison(rows, Grid((1000, 10**6), (1, 8), (1, 64), 8, 2, TINY.effort), n_starts=16)
     assert table.rows[0][0] == "all by powers"
     assert len(table.columns) == len(table.rows[0]) == 8
-    assert max(table.rows[0][5:]) < min(table.rows[1][5:])
+    assert max(table.rows[0][5:]) < 0.1 * min(table.rows[1][5:])

@@ -17,7 +17,7 @@ from .scaling.fit import FitResult, fit_scaling_law
 from .scaling.forms import LAWS, LimitLaw, PowerStepLaw, effective_depth, get_law
 from .scaling.laws import ScalingLaw
 
-_LIMIT_LAWS = {"limit": LimitLaw, "power-step": PowerStepLaw}
+_LIMIT_LAWS: dict[str, type[LimitLaw] | type[PowerStepLaw]] = {"limit": LimitLaw, "power-step": PowerStepLaw}
 
 
 def law(argv: Sequence[str]) -> int:
@@ -75,8 +75,10 @@ def solvable(argv: Sequence[str]) -> int:
         model = SolvableLimitModel(
             lam=options.lam, noise=options.noise, seed=options.seed, n_reference=options.reference
         )
-        sizes = [_integers(name, getattr(options, name)) for name in ("data", "blocks", "steps")]
-        grid = model.error_grid(*sizes, eta=1 - options.beta, n_seeds=options.repeats)
+        data, blocks, steps = (
+            _integers(name, getattr(options, name)) for name in ("data", "blocks", "steps")
+        )
+        grid = model.error_grid(data, blocks, steps, eta=1 - options.beta, n_seeds=options.repeats)
         form = LimitLaw(gamma=None, combine="quadrature")
         fit = fit_scaling_law(grid.rename(columns={"total": "loss"}), form, seed=options.seed)
     except ValueError as error:
@@ -208,9 +210,8 @@ def _table(options: argparse.Namespace) -> pd.DataFrame:
 def _form(name: str, options: argparse.Namespace) -> ScalingLaw:
     if name not in _LIMIT_LAWS:
         return get_law(name)
-    if options.gamma == "free":
-        gamma = None
-    else:
+    gamma: float | None = None
+    if options.gamma != "free":
         try:
             gamma = float(options.gamma)
         except ValueError:

@@ -302,7 +302,7 @@ def damped_newton(
 
     Example:
         >>> path = damped_newton(torch.eye(2, dtype=torch.float64), torch.ones(2, dtype=torch.float64), 0.5, 2)
-        >>> path[:, 0].tolist()
+        >>> path[:, 0].numpy().round(6).tolist()
         [0.0, 0.5, 0.75]
     """
     if not 0 < eta < 1:

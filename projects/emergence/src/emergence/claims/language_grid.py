@@ -139,7 +139,7 @@ def train_grid(grid: Grid, corpus: Corpus, seed: int, device: torch.device) -> t
     return pd.DataFrame(rows, columns=names), failures
 
 
-def comparison(rows: pd.DataFrame, grid: Grid) -> Table:
+def comparison(rows: pd.DataFrame, grid: Grid, n_starts: int = 64) -> Table:
     """Information criteria of all laws, and their errors on the deepest, the largest and the longest runs."""
     holdouts = {
         "deepest": f"n_blocks>={max(grid.blocks)}",
@@ -147,10 +147,11 @@ def comparison(rows: pd.DataFrame, grid: Grid) -> Table:
         "most steps": f"n_steps>={max(grid.looks)}",
     }
     found = {
-        word: compare_laws(rows, LAWS, condition).set_index("law") for word, condition in holdouts.items()
+        word: compare_laws(rows, LAWS, condition, n_starts=n_starts).set_index("law")
+        for word, condition in holdouts.items()
     }
     first = next(iter(found.values()))
-    columns = ("law", "parameters", "AICc", "R² (log)", "identifiable")
+    columns: tuple[str, ...] = ("law", "parameters", "AICc", "R² (log)", "identifiable")
     columns += tuple(f"error, {word}" for word in found)
     body = tuple(
         (

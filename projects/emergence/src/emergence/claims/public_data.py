@@ -196,7 +196,7 @@ def verdict(found: Mapping[str, Judged], real: bool) -> dict[str, bool]:
 
 def table_of(found: Mapping[str, Judged]) -> Table:
     """One row a law."""
-    columns = ("law", "parameters", "objective × 10³", "AICc", "R² (log)")
+    columns: tuple[str, ...] = ("law", "parameters", "objective × 10³", "AICc", "R² (log)")
     columns += (*(f"error above {limit:.0e}" for limit in CUTS), "bias above 1e+21", "expected errors")
     rows = tuple(
         (

@@ -1,8 +1,8 @@
 """LightningDataModules: windows of characters or bytes, and synthetic tasks; batches are tokens and targets (§5)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import lightning
 import torch
@@ -233,7 +233,8 @@ class TaskDataModule(_TokenDataModule):
         super().__init__(batch_size, steps_per_epoch, val_size)
         check_choice("task", task, tuple(TASKS))
         check_count(seed=seed)
-        self.task: Task = TASKS[task](**(options or {}))
+        make = cast("Callable[..., Task]", TASKS[task])
+        self.task = make(**(options or {}))
         self.seed = seed
 
     @property

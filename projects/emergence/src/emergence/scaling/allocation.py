@@ -52,7 +52,7 @@ def optimal_allocation(law: ScalingLaw, compute: float) -> DepthAllocation | Siz
     Example:
         >>> law = LimitLaw({"E": 0.0, "b": 1.0, "lam": 0.5, "c": 1.0}, terms=("depth", "data"))
         >>> [round(optimal_allocation(law, c).n_blocks, 1) for c in (1e4, 1e6, 1e8)]
-        [6.1, 9.1, 12.2]
+        [8.7, 12.2, 15.7]
     """
     if not 0 < compute < math.inf:
         raise ValueError(f"compute must be finite and above 0, got {compute}")

@@ -1,6 +1,7 @@
 """Laws side by side: in sample by information criteria, out of sample by a hold-out of the largest runs (§3.5)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +53,7 @@ def compare_laws(
         mask: Array | None = held_out(rows, holdout)
     else:
         mask = None if holdout is None else _mask(rows, holdout)
-    found = []
+    found: list[dict[str, Any]] = []
     for label, form in forms.items():
         check_rows(rows, form)
         fit = fit_scaling_law(rows, form, loss=loss, delta=delta, n_starts=n_starts, seed=seed)

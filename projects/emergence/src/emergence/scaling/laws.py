@@ -140,9 +140,10 @@ class ScalingLaw(ABC):
             ValueError: the law has no numbers yet, or a column is missing or not above 0.
 
         Example:
+            >>> from emergence.scaling.forms import ChinchillaLaw
             >>> law = ChinchillaLaw(params={"E": 1.8, "A": 480.0, "alpha": 0.35, "B": 2100.0, "beta": 0.37})
             >>> law.predict(pd.DataFrame({"n_params": [1e9], "n_tokens": [2e10]})).round(3).tolist()
-            [2.452]
+            [2.464]
         """
         if self.params is None:
             raise ValueError(f"the {self.name} law has no parameters yet; fit it, or give params=")
@@ -224,15 +225,13 @@ class SumLaw(ScalingLaw):
         )
         return dict(zip(self.names, map(float, values), strict=True))
 
-    def _layout(self) -> list[tuple[int, int | None, float | None]]:
-        """Per term: index of its coefficient, of its decay rate, and the fixed κ."""
+    def _layout(self) -> list[tuple[int, int | None, float]]:
+        """Per term: index of its coefficient, index of its decay rate (None if that is fixed), and the fixed κ (else 0)."""
         names = self.names
         return [
-            (
-                names.index(t.coefficient),
-                None if t.fixed is not None else names.index(t.rate),
-                None if t.fixed is None else t.decay(t.fixed),
-            )
+            (names.index(t.coefficient), names.index(t.rate), 0.0)
+            if t.fixed is None
+            else (names.index(t.coefficient), None, t.decay(t.fixed))
             for t in self.terms
         ]
 
@@ -294,7 +293,7 @@ class KaplanLaw(ScalingLaw):
     Example:
         >>> law = KaplanLaw(params={"Nc": 6.4e13, "alpha_N": 0.076, "Dc": 1.8e13, "alpha_D": 0.103})
         >>> law.predict(pd.DataFrame({"n_params": [1e9], "n_tokens": [2e10]})).round(2).tolist()
-        [2.54]
+        [2.37]
     """
 
     name: str = "kaplan"

@@ -128,7 +128,7 @@ def nnls(gram: Float64[Array, "b m m"], moment: Float64[Array, "b m"]) -> Float6
         moment: h.
 
     Example:
-        >>> nnls(np.eye(2)[None], np.array([[1.0, -1.0]])).tolist()
+        >>> nnls(np.eye(2)[None], np.array([[1.0, -1.0]])).round(6).tolist()
         [[1.0, 0.0]]
     """
     b, m = moment.shape
