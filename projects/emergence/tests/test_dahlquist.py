@@ -32,7 +32,7 @@ def test_is_the_one_sided_derivative_of_the_lipschitz_constant(seed):
     m = log_lipschitz(net, x, method="exact").lower
     lip = local_lipschitz(net, x, method="exact").lower
     for h in (1e-1, 1e-3, 1e-5):
-        step = local_lipschitz(lambda z: z + h * net(z), x, method="exact").lower
+        step = local_lipschitz(lambda z, h=h: z + h * net(z), x, method="exact").lower
         quotient = (step - 1) / h
         assert (quotient >= m - 1e-9).all()
         assert (step**2 <= 1 + 2 * h * m + h**2 * lip**2 + 1e-12).all()

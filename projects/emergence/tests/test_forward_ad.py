@@ -110,14 +110,15 @@ def test_samples_do_not_mix():
 
     eye = torch.eye(3, dtype=torch.float64)
     torch.testing.assert_close(JacobianProducts(mixing, x).dense(), (2 * eye).expand(4, 3, 3))
-    mixed = JacobianProducts(mixing, x, isolate=False)  # control: trusted, it is wrong
-    assert not torch.allclose(mixed.vjp(torch.ones(1, 4, 3, dtype=torch.float64)), torch.tensor(2.0).double())
+    first = torch.zeros(1, 4, 3, dtype=torch.float64)
+    first[0, 0] = 1
+    assert not JacobianProducts(mixing, x).vjp(first)[0, 1:].any()
+    assert JacobianProducts(mixing, x, isolate=False).vjp(first)[0, 1:].all()  # control: trusted, they mix
 
 
-@pytest.mark.parametrize("products", ["forward", "double_backward"])
-def test_constant_maps(products):
+def test_constant_maps():
     x = torch.randn(2, 3)
-    jacobian = JacobianProducts(lambda z: torch.ones_like(z[:, :2]), x, products="forward")
+    jacobian = JacobianProducts(lambda z: torch.ones_like(z[:, :2]), x)
     assert not jacobian.jvp(torch.ones(1, 2, 3)).any()
     assert not jacobian.vjp(torch.ones(1, 2, 2)).any()
 

@@ -23,7 +23,9 @@ def linear(values):
 @pytest.mark.parametrize("method", ["power", "lanczos", "exact"])
 def test_singular_values_of_linear_maps(method):
     fn = linear([3.0, 1.0, 0.5, 0.1])
-    estimate = local_lipschitz(fn, torch.randn(5, 4, dtype=torch.float64), method=method, tol=1e-9, n_iter=100)
+    estimate = local_lipschitz(
+        fn, torch.randn(5, 4, dtype=torch.float64), method=method, tol=1e-9, n_iter=100
+    )
     torch.testing.assert_close(estimate.lower, torch.full((5,), 3.0, dtype=torch.float64), rtol=1e-8, atol=0)
     assert estimate.converged.all()
 
@@ -35,7 +37,7 @@ def test_exact_value_lies_between_the_bounds(method, seed):
     net = nn.Sequential(nn.Linear(12, 20), nn.Tanh(), nn.Linear(20, 7)).double()
     x = torch.randn(6, 12, dtype=torch.float64, generator=generator)
     exact = local_lipschitz(net, x, method="exact").lower
-    for n_iter in (2, 5, 50):
+    for n_iter in (2, 5, 200):
         estimate = local_lipschitz(net, x, method=method, n_iter=n_iter, tol=0, generator=generator)
         assert (estimate.lower <= exact * (1 + 1e-12)).all()
         assert (estimate.upper >= exact * (1 - 1e-12)).all()
@@ -53,7 +55,9 @@ def test_upper_bounds_tighten_with_the_steps():
     assert uppers["lanczos"] == sorted(uppers["lanczos"], reverse=True)
     assert uppers["lanczos"][-1] < uppers["power"][-1] < 1.5
     # the whole space is spanned: nothing is left to chance
-    assert float(local_lipschitz(fn, x, method="lanczos", n_iter=40, tol=0).upper) == pytest.approx(1, rel=1e-9)
+    assert float(local_lipschitz(fn, x, method="lanczos", n_iter=40, tol=0).upper) == pytest.approx(
+        1, rel=1e-9
+    )
 
 
 def test_the_bound_of_the_start_is_a_probability():
@@ -136,7 +140,9 @@ def test_attention(products):
 def test_generators_make_runs_alike():
     net = nn.Linear(9, 9)
     x = torch.randn(2, 9)
-    a, b = (local_lipschitz(net, x, n_iter=3, generator=torch.Generator().manual_seed(4)).lower for _ in range(2))
+    a, b = (
+        local_lipschitz(net, x, n_iter=3, generator=torch.Generator().manual_seed(4)).lower for _ in range(2)
+    )
     assert torch.equal(a, b)
 
 

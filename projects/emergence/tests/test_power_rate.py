@@ -36,11 +36,15 @@ def test_few_powers_of_it_are_inconclusive():
     assert estimate.verdict == "inconclusive"
 
 
-@pytest.mark.parametrize(("lam", "verdict"), [(0.5, "below"), (0.9, "below"), (1.0, "inconclusive"), (1.05, "above")])
+@pytest.mark.parametrize(
+    ("lam", "verdict"), [(0.5, "below"), (0.9, "below"), (1.0, "inconclusive"), (1.05, "above")]
+)
 def test_exact_rates(lam, verdict):
     block = ExactRateBlock(6, lam)
     estimate = lip_power_rate(block, torch.randn(4, 6, dtype=torch.float64))
-    torch.testing.assert_close(estimate.values, lam ** torch.tensor(estimate.powers).double(), rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        estimate.values, lam ** torch.tensor(estimate.powers).double(), rtol=1e-9, atol=0
+    )
     assert estimate.rho == pytest.approx(lam, rel=1e-6)
     assert estimate.verdict == verdict
 

@@ -12,9 +12,14 @@ most R², and by Cauchy–Schwarz over p_i the last sum is at most √n ‖W_v�
 Without a radius there is no bound. It is typically some hundred times too large; growth with √n is the worst case on
 compact sets, real sequences are nearer to n^(1/4).
 
-Distance (L2) attention is globally Lipschitz (Kim, Papamakarios, Mnih): with φ(x) = x e^(x+1), φ⁻¹(n−1) = W₀((n−1)/e),
+Distance (L2) attention is globally Lipschitz, as Kim, Papamakarios and Mnih found. With q = W_qᵀx and g_i = Σ_j p_ij q_j,
 
-    Lip ≤ √n/√d_h (4 φ⁻¹(n−1) + 1) √(Σ_h ‖W_q^h‖² ‖W_v^h‖²) ‖W_o‖
+    dg_i = Σ_j p_ij dq_j + (2/√d_h) [Cov_{p_i}(q) dq_i + Σ_j p_ij (q_j − q̄_i)(q_i − q_j)ᵀ dq_j]
+
+Both brackets are governed by E_i = Σ_j p_ij ‖q_i − q_j‖² ≤ c √d_h, where c = φ⁻¹(n−1) for φ(c) = c e^(c+1), that is
+c = W₀((n−1)/e): the maximum of Σ t_j e^(−t_j) / (1 + Σ e^(−t_j)) has all t_j = 1 + c. As before, but in q,
+
+    Lip ≤ ‖W_o‖ √(Σ_h (‖W_vᵀW_q‖ ‖W_q‖/√d_h)²) (√n (1 + 2c) + 2c)        quadratic in W_q, as the layer is
 
 Cosine attention, with normalised queries, keys and values (each normalisation is 1/√ε-Lipschitz with values of norm < 1),
 
@@ -63,10 +68,12 @@ def inverse_phi(y: float) -> float:
 def l2_attention_bound(
     w_q: Float[Tensor, "h e d"], w_v: Float[Tensor, "h e d"], w_out: Float[Tensor, "d d"], n_tokens: int
 ) -> float:
-    """The global bound of L2 attention on sequences of at most `n_tokens` tokens."""
-    heads = math.sqrt(sum((spectral_norm(q) * spectral_norm(v)) ** 2 for q, v in zip(w_q, w_v, strict=True)))
-    front = math.sqrt(n_tokens / w_q.shape[1]) * (4 * inverse_phi(n_tokens - 1) + 1)
-    return front * heads * spectral_norm(w_out)
+    """The global bound of L2 attention on sequences of at most `n_tokens` tokens, masked or not."""
+    c, root = inverse_phi(n_tokens - 1), math.sqrt(n_tokens)
+    heads = [
+        spectral_norm(v.double() @ q.double().mT) * spectral_norm(q) for q, v in zip(w_q, w_v, strict=True)
+    ]
+    return spectral_norm(w_out) * math.hypot(*heads) / math.sqrt(w_q.shape[1]) * (root * (1 + 2 * c) + 2 * c)
 
 
 def _heads(weight: Tensor, module: SelfAttention) -> Float[Tensor, "h e d"]:

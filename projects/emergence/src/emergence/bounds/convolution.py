@@ -21,6 +21,7 @@ from ..lipschitz.local import local_lipschitz
 from .calculus import Domain, LipBound, register_rule
 
 Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+_STRAIGHT = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 OVERSAMPLING = 16
 _SLACK = 1 + 1e-12
@@ -87,7 +88,7 @@ def convolution_bound(conv: nn.Module, size: Sequence[int] | None = None) -> flo
         >>> 8.9 < convolution_bound(conv, (32, 32)) <= convolution_bound(conv) + 1e-9
         True
     """
-    if not isinstance(conv, nn.Conv1d | nn.Conv2d | nn.Conv3d | _TRANSPOSED):
+    if not isinstance(conv, _STRAIGHT + _TRANSPOSED):
         raise TypeError(f"conv must be a convolution layer of torch, got {type(conv).__name__}")
     weight, groups = conv.weight, conv.groups
     if size is None or isinstance(conv, _TRANSPOSED):  # the adjoint of a convolution has its norm
@@ -129,7 +130,7 @@ def convolution_norm(
     return LipEstimate(found.lower, top, "lanczos | symbol", found.n_evals, found.converged)
 
 
-@register_rule(nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
+@register_rule(*_STRAIGHT, *_TRANSPOSED)
 def convolution(module: Convolution, domain: Domain, name: str) -> tuple[LipBound, Domain]:
     """The bound for images of every size; the radius of tokens is lost."""
     return LipBound.of(name, convolution_bound(module)), domain.with_radius(None)

@@ -28,8 +28,10 @@ def spectral_norm_upper(weight: Float[Tensor, "m n"], n_squarings: int = 10) -> 
     check_count(n_squarings=n_squarings)
     if weight.dim() != 2:
         raise ValueError(f"weight must be a matrix, got shape {tuple(weight.shape)}")
-    gram = weight.mT @ weight if weight.shape[0] >= weight.shape[1] else weight @ weight.mT
     tiny = torch.finfo(weight.dtype).tiny
+    unit = weight.detach().abs().amax().clamp_min(tiny)  # squares of large entries would overflow
+    weight = weight / unit
+    gram = weight.mT @ weight if weight.shape[0] >= weight.shape[1] else weight @ weight.mT
     log_scale = weight.new_zeros(())
     for _ in range(n_squarings):
         size = gram.norm().clamp_min(tiny)
@@ -39,7 +41,7 @@ def spectral_norm_upper(weight: Float[Tensor, "m n"], n_squarings: int = 10) -> 
     log_norm = (log_scale + gram.norm().clamp_min(tiny).log()) / 2 ** (n_squarings + 1)
     # Rounding of the products, each of relative size n·ε, must not undo the certificate.
     slack = 1 + 4 * max(weight.shape) * torch.finfo(weight.dtype).eps
-    return log_norm.exp() * slack
+    return unit * log_norm.exp() * slack
 
 
 def spectral_norm(weight: Float[Tensor, "m n"]) -> float:

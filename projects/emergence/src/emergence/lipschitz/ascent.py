@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..arguments import check_above_zero, check_count
 from .estimates import LipEstimate
-from .forward_ad import JacobianProducts, Map, explained, push_forward
+from .forward_ad import JacobianProducts, Map, explained, one_by_one
 from .krylov import gaussian
 from .local import local_lipschitz
 
@@ -25,7 +25,7 @@ def ascend_lipschitz(
 ) -> tuple[LipEstimate, Float[Tensor, "b ..."]]:
     """Walks each sample to where ‖J‖₂ is larger; its own value never falls.
 
-    The direction is the gradient of ‖J(x) v‖ with v the current singular vector. A step that gains is kept and the
+    The direction is the gradient of ‖J(x)ᵀ u‖ with u the current left singular vector. A step that gains is kept and the
     next one is longer, one that does not is undone and the next one is half as long.
 
     Args:
@@ -50,19 +50,19 @@ def ascend_lipschitz(
     check_above_zero(step=step)
     best = x.detach() if project is None else project(x.detach())
     v = gaussian((len(x), x[0].numel()), x, generator)
-    value, v = _stretch(fn, best, v / v.norm(dim=1, keepdim=True), 10, isolate)
+    value, v, u = _stretch(fn, best, v / v.norm(dim=1, keepdim=True), 10, isolate)
     norms = best.flatten(1).norm(dim=1)
     length = step * torch.where(norms > 0, norms, 1.0)
     for _ in range(n_steps):
-        slope = _slope(fn, best, v, isolate)
+        slope = _slope(fn, best, u, isolate)
         size = slope.norm(dim=1, keepdim=True)
         move = torch.where(size > 0, slope / size.clamp_min(torch.finfo(size.dtype).tiny), 0.0)
         tried = best + (length.unsqueeze(1) * move).reshape(best.shape)
         tried = tried if project is None else project(tried)
-        new_value, new_v = _stretch(fn, tried, v, 3, isolate)
+        new_value, new_v, new_u = _stretch(fn, tried, v, 3, isolate)
         gains = new_value > value
         best = torch.where(gains.reshape(-1, *[1] * (best.dim() - 1)), tried, best)
-        v = torch.where(gains.unsqueeze(1), new_v, v)
+        v, u = (torch.where(gains.unsqueeze(1), new, old) for new, old in ((new_v, v), (new_u, u)))
         value = torch.maximum(value, new_value)
         length = length * torch.where(gains, 1.3, 0.5)
     return local_lipschitz(fn, best, method="lanczos", isolate=isolate, generator=generator), best
@@ -70,28 +70,30 @@ def ascend_lipschitz(
 
 def _stretch(
     fn: Map, x: Tensor, v: Float[Tensor, "b d"], n_iter: int, isolate: bool
-) -> tuple[Float[Tensor, "b"], Float[Tensor, "b d"]]:
-    """‖J v‖ after some power steps from v, and the new v."""
+) -> tuple[Float[Tensor, "b"], Float[Tensor, "b d"], Float[Tensor, "b m"]]:
+    """‖J v‖ after some power steps from v, and the singular vectors on both sides."""
     jacobian = JacobianProducts(fn, x, isolate=isolate)
     value = torch.zeros(len(x), dtype=x.dtype, device=x.device)
     for _ in range(n_iter):
-        u = jacobian.jvp(v.unsqueeze(0))
-        value = torch.maximum(value, u[0].norm(dim=1))
-        w = jacobian.vjp(u)[0]
-        size = w.norm(dim=1, keepdim=True)
-        v = torch.where(size > 0, w / size.clamp_min(torch.finfo(w.dtype).tiny), v)
-    return value, v
+        u = jacobian.jvp(v.unsqueeze(0))[0]
+        value = torch.maximum(value, u.norm(dim=1))
+        v = _unit(jacobian.vjp(u.unsqueeze(0))[0], v)
+    return value, v, _unit(u, u)
 
 
-def _slope(fn: Map, x: Tensor, v: Float[Tensor, "b d"], isolate: bool) -> Float[Tensor, "b d"]:
-    """The gradient of ‖J(x) v‖ in x at fixed v, which is that of ‖J(x)‖₂ at its singular vector."""
-    tangent = v.reshape(x.shape)
-    applied = JacobianProducts(fn, x, isolate=isolate).map
+def _unit(x: Float[Tensor, "b d"], otherwise: Float[Tensor, "b d"]) -> Float[Tensor, "b d"]:
+    size = x.norm(dim=1, keepdim=True)
+    return torch.where(size > 0, x / size.clamp_min(torch.finfo(x.dtype).tiny), otherwise)
 
+
+def _slope(fn: Map, x: Tensor, u: Float[Tensor, "b m"], isolate: bool) -> Float[Tensor, "b d"]:
+    """The gradient of ‖J(x)ᵀ u‖ in x at fixed u, which is that of ‖J(x)‖₂ at its singular vector."""
+    applied = one_by_one(fn) if isolate else fn
     with explained(), torch.enable_grad():
         leaf = x.detach().clone().requires_grad_()
-        stretch = push_forward(applied, leaf, tangent)[1].flatten(1).norm(dim=1).sum()
-        if not stretch.requires_grad:  # fn is linear: J is the same everywhere
-            return torch.zeros_like(v)
-        slope = torch.autograd.grad(stretch, leaf, allow_unused=True)[0]
-    return torch.zeros_like(v) if slope is None else slope.flatten(1)
+        product = (applied(leaf).flatten(1) * u).sum()
+        (pulled,) = torch.autograd.grad(product, leaf, create_graph=True)
+        if not pulled.requires_grad:  # fn is linear: J is the same everywhere
+            return x.new_zeros(len(x), x[0].numel())
+        slope = torch.autograd.grad(pulled.flatten(1).norm(dim=1).sum(), leaf, allow_unused=True)[0]
+    return x.new_zeros(len(x), x[0].numel()) if slope is None else slope.flatten(1)

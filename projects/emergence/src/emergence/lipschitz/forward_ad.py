@@ -198,7 +198,7 @@ def explained() -> Iterator[None]:
         with differentiable_attention():
             yield
     except NotImplementedError as error:
-        if "forward AD" in str(error):
+        if "forward AD" in str(error) or "forward mode AD" in str(error):
             raise ValueError(
                 f"fn has an operation without forward-mode derivative; use products='double_backward' ({error})"
             ) from error
