@@ -119,7 +119,13 @@ def test_diff_names_the_fields():
     ]
 
 
-GRID = dict(n_subcarriers=12, n_symbols=14, subcarrier_spacing=15e3, cp=4.7e-6, carrier_frequency=None)
+GRID = {
+    "n_subcarriers": 12,
+    "n_symbols": 14,
+    "subcarrier_spacing": 15e3,
+    "cp": 4.7e-6,
+    "carrier_frequency": None,
+}
 COMB = PilotPattern.comb(12, 2, (1, 7))
 
 
