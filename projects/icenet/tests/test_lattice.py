@@ -113,5 +113,7 @@ def test_resizes_have_names() -> None:
 def test_wrong_pilots_and_edges_are_named() -> None:
     with pytest.raises(ValueError, match="edge must be one of linear, nearest, got 'mirror'"):
         Lattice(NUMEROLOGIES["nr_v2x_15"], "mirror")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"x has \(36, 3\) pilots in its last two axes, this lattice has \(36, 4\)"):
+    with pytest.raises(
+        ValueError, match=r"x has \(36, 3\) pilots in its last two axes, this lattice has \(36, 4\)"
+    ):
         Lattice(NUMEROLOGIES["nr_v2x_15"])(torch.zeros(36, 3))

@@ -59,7 +59,9 @@ def test_the_filter_is_the_formula(exact: LMMSE2D, r: Tensor) -> None:
 
 @pytest.mark.parametrize("snr_db", [0.0, 10.0, 20.0])
 def test_simulated_error_agrees_with_the_identity(exact: LMMSE2D, snr_db: float) -> None:
-    slots = ChannelSimulator(SMALL, "EVA", doppler=DOPPLER).slots(4000, snr_db, torch.Generator().manual_seed(1))
+    slots = ChannelSimulator(SMALL, "EVA", doppler=DOPPLER).slots(
+        4000, snr_db, torch.Generator().manual_seed(1)
+    )
     each = (exact.estimate(slots.ls, slots.noise_var) - slots.h).abs().square().mean((1, 2)).double()
     error = float(each.std()) / math.sqrt(len(each))
     assert abs(float(each.mean()) - exact.expected_nmse(10 ** (-snr_db / 10))) < 4 * error
@@ -142,11 +144,13 @@ def test_bad_statistics_are_named() -> None:
         LinearMMSE(SMALL, torch.eye(3))
     with pytest.raises(ValueError, match="covariance must be Hermitian"):
         LinearMMSE(SMALL, torch.randn(24, 8, 24, 8))
-    with pytest.raises(ValueError, match="covariance must be positive semidefinite, .* eigenvalue at the pilots is -1"):
+    with pytest.raises(
+        ValueError, match=r"covariance must be positive semidefinite, .* eigenvalue at the pilots is -1"
+    ):
         LinearMMSE(SMALL, -torch.eye(192).reshape(24, 8, 24, 8))
-    with pytest.raises(ValueError, match=r"'robust' is not a single delay profile; a mixture needs its covariance"):
+    with pytest.raises(
+        ValueError, match=r"'robust' is not a single delay profile; a mixture needs its covariance"
+    ):
         LMMSE2D(SMALL, "robust", DOPPLER)
     with pytest.raises(ValueError, match="noise_var is needed here"):
         LMMSEMismatched(SMALL, DOPPLER).estimate(torch.zeros(1, *SMALL.pilots.shape, dtype=torch.complex64))
-
-

@@ -75,5 +75,7 @@ def test_geometry_is_worth_several_decibels_at_high_snr() -> None:
 
 
 def test_unknown_kernels_are_named() -> None:
-    with pytest.raises(ValueError, match="kernel must be one of thin_plate_spline, cubic, linear, got 'gaussian'"):
+    with pytest.raises(
+        ValueError, match="kernel must be one of thin_plate_spline, cubic, linear, got 'gaussian'"
+    ):
         LSRBF(V2X, "gaussian")

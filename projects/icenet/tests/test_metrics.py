@@ -22,7 +22,11 @@ def test_the_error_is_a_ratio_of_sums() -> None:
 
 def test_the_mean_of_ratios_is_another_number_for_fading_channels() -> None:
     """10.10: it is more than a decibel larger."""
-    h = ChannelSimulator("nr_v2x_15", "EPA", doppler=(0.0, 10.0)).sample(2000, torch.Generator().manual_seed(0)).h
+    h = (
+        ChannelSimulator("nr_v2x_15", "EPA", doppler=(0.0, 10.0))
+        .sample(2000, torch.Generator().manual_seed(0))
+        .h
+    )
     estimate = h + 0.3 * torch.randn_like(h)
     of_sums = nmse_db(estimate, h)
     each = (estimate - h).abs().square().sum((1, 2)) / h.abs().square().sum((1, 2))
@@ -75,7 +79,9 @@ def test_kept_bytes_grow_with_depth(depth: int) -> None:
             y = y.exp() * 0.01
         return y.sum()
 
-    assert saved_tensor_bytes(step) == 400 * depth  # exp keeps its result, a product with a number keeps nothing
+    assert (
+        saved_tensor_bytes(step) == 400 * depth
+    )  # exp keeps its result, a product with a number keeps nothing
 
 
 def test_the_peak_is_counted_not_the_sum() -> None:

@@ -76,7 +76,16 @@ def test_an_implicit_model_reports_iterations_and_convergence() -> None:
     run = trainer()
     run.fit(module, source)
     found = numbers(run, "val")
-    wanted = {"residual_p50", "residual_p90", "residual_p99", "converged", "converged_1e-2", "nfe", "nfe_at_0", "nfe_at_20"}
+    wanted = {
+        "residual_p50",
+        "residual_p90",
+        "residual_p99",
+        "converged",
+        "converged_1e-2",
+        "nfe",
+        "nfe_at_0",
+        "nfe_at_20",
+    }
     assert wanted <= set(found)
     assert found["residual_p50"] <= found["residual_p90"] <= found["residual_p99"]
     assert {"nfe", "penalty", "loss"} <= set(numbers(run, "train"))
@@ -126,7 +135,9 @@ def test_a_checkpoint_of_another_grid_is_refused_with_the_difference(tmp_path: P
     module.on_save_checkpoint(saved)
     module.on_load_checkpoint(saved)
     other = LitChannelEstimator(SimpleNet("lte_small"))
-    with pytest.raises(CheckpointError, match=r"another grid .* carrier_frequency: 2100000000.0 here, 5900000000.0 there"):
+    with pytest.raises(
+        CheckpointError, match=r"another grid .* carrier_frequency: 2100000000.0 here, 5900000000.0 there"
+    ):
         other.on_load_checkpoint(saved)
     with pytest.raises(CheckpointError, match="does not say which grid"):
         module.on_load_checkpoint({})

@@ -9,7 +9,12 @@ from icenet.ofdm.config import NUMEROLOGIES
 
 @pytest.mark.parametrize(
     ("name", "kernel", "stride"),
-    [("reesnet_48", 11, (3, 7)), ("lte_small", 10, (2, 7)), ("channelnet_48", 11, (6, 4)), ("nr_v2x_15", 11, (2, 4))],
+    [
+        ("reesnet_48", 11, (3, 7)),
+        ("lte_small", 10, (2, 7)),
+        ("channelnet_48", 11, (6, 4)),
+        ("nr_v2x_15", 11, (2, 4)),
+    ],
 )
 def test_the_transposed_convolution_fills_the_grid(name: str, kernel: int, stride: tuple[int, int]) -> None:
     config = NUMEROLOGIES[name]
@@ -26,7 +31,9 @@ def test_cropping_is_symmetric_on_the_published_grid() -> None:
 
 
 def test_a_kernel_that_leaves_gaps_at_the_end_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"kernel 1 with stride \(3, 7\) fills \(70, 8\) of the grid .* at least 7"):
+    with pytest.raises(
+        ValueError, match=r"kernel 1 with stride \(3, 7\) fills \(70, 8\) of the grid .* at least 7"
+    ):
         TransposedUpsampling(1, NUMEROLOGIES["reesnet_48"], 1)
     assert TransposedUpsampling(1, NUMEROLOGIES["reesnet_48"], 7)(torch.zeros(1, 1, 24, 2)).shape[-1] == 14
 

@@ -13,7 +13,11 @@ from icenet.metrics import nmse
 from icenet.ofdm.channel import ChannelSimulator
 from icenet.ofdm.config import NUMEROLOGIES
 
-OPTIONS: dict[str, dict[str, Any]] = {"stacked": {"n": 2}, "tied_unroll": {"n": 2}, "channelnet": {"depth": 1}}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "stacked": {"n": 2},
+    "tied_unroll": {"n": 2},
+    "channelnet": {"depth": 1},
+}
 EXPLICIT = ("reesnet", "reesnet_bilinear", "interpolation_resnet", "simplenet", "channelnet", "ha02")
 
 
@@ -67,7 +71,10 @@ def test_every_baseline_fits_every_grid(name: str, config: str) -> None:
             network(name, config)
         return
     net = network(name, config)
-    assert net.estimate(torch.randn(1, *net.ofdm.pilots.shape, dtype=torch.complex64)).shape == (1, *net.ofdm.shape)
+    assert net.estimate(torch.randn(1, *net.ofdm.pilots.shape, dtype=torch.complex64)).shape == (
+        1,
+        *net.ofdm.shape,
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -75,13 +82,17 @@ def test_a_saved_network_computes_the_same(name: str, tmp_path: Path) -> None:
     net = network(name)
     net.save_pretrained(tmp_path)
     x = torch.randn(2, 36, 4, dtype=torch.complex64)
-    torch.testing.assert_close(type(net).from_pretrained(tmp_path).estimate(x), net.estimate(x), rtol=0, atol=0)
+    torch.testing.assert_close(
+        type(net).from_pretrained(tmp_path).estimate(x), net.estimate(x), rtol=0, atol=0
+    )
 
 
 @pytest.mark.parametrize("name", EXPLICIT)
 def test_every_baseline_learns(name: str) -> None:
     """A hundredth of the way: the error on the batch that is trained on falls."""
-    slots = ChannelSimulator("nr_v2x_15", "EVA", doppler=(0.0, 100.0)).slots(8, 20.0, torch.Generator().manual_seed(0))
+    slots = ChannelSimulator("nr_v2x_15", "EVA", doppler=(0.0, 100.0)).slots(
+        8, 20.0, torch.Generator().manual_seed(0)
+    )
     net = network(name)
     optimizer = torch.optim.Adam(net.parameters(), lr=2e-3)
     losses = []
@@ -109,7 +120,9 @@ def test_every_formula_answers(name: str) -> None:
 
 
 def test_names_and_options_that_do_not_exist_are_said() -> None:
-    with pytest.raises(ValueError, match="name must be one of icenet_tiny, .*, lmmse_empirical, got 'resnet'"):
+    with pytest.raises(
+        ValueError, match=r"name must be one of icenet_tiny, .*, lmmse_empirical, got 'resnet'"
+    ):
         build("resnet", "nr_v2x_15")
     with pytest.raises(TypeError, match="width"):
         build("simplenet", "nr_v2x_15", width=3)

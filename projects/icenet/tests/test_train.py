@@ -45,6 +45,7 @@ def test_commands_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in shown for name in COMMANDS)
 
 
+@pytest.mark.filterwarnings("ignore::icenet.ofdm.channel.CyclicPrefixWarning")  # ETU in robust and paper
 @pytest.mark.parametrize("name", PRESETS)
 def test_network_and_data_of_a_preset_fit_each_other(name: str) -> None:
     preset = settings(name)
@@ -67,7 +68,12 @@ def test_the_paper_preset_is_the_predecessors_recipe() -> None:
     preset = settings("paper")
     data, model = preset["data"]["init_args"], preset["model"]["init_args"]
     assert data["batch_size"] * data["steps"] == pytest.approx(125_000, rel=1e-3)
-    assert (data["profile"], data["doppler"], data["integer_doppler"], data["repeat"]) == ("ETU", [0.0, 97.0], True, True)
+    assert (data["profile"], data["doppler"], data["integer_doppler"], data["repeat"]) == (
+        "ETU",
+        [0.0, 97.0],
+        True,
+        True,
+    )
     assert data["snr_choices"] == [5.0, 10.0, 15.0, 20.0, 25.0]
     assert (model["lr"], model["schedule"], model["halve_every"], model["loss"]) == (1e-3, "halve", 20, "mse")
     assert preset["trainer"]["max_epochs"] == 100
@@ -81,7 +87,18 @@ def test_the_smoke_preset_trains_continues_and_is_evaluated(tmp_path: Path) -> N
     assert (run / "metrics.csv").is_file()
     assert (run / "checkpoints" / "last.ckpt").is_file()
     out = tmp_path / "numbers.json"
-    arguments = ["evaluate", str(run), "--n", "10", "--snr", "0,20", "--baselines", "ls_linear", "--out", str(out)]
+    arguments = [
+        "evaluate",
+        str(run),
+        "--n",
+        "10",
+        "--snr",
+        "0,20",
+        "--baselines",
+        "ls_linear",
+        "--out",
+        str(out),
+    ]
     assert main(arguments) == 0
     numbers = json.loads(out.read_text())
     assert set(numbers) >= {"nmse", "ber", "iterations", "memory"}

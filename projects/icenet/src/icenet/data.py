@@ -7,6 +7,7 @@ that was killed and continued trains on the slots that it would have seen.
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning
 import numpy as np
@@ -86,7 +87,7 @@ class FreshSlots(Dataset[Batch]):
         return as_batch(self.simulator.slots(self.batch_size, snr, generator))
 
 
-class StepSampler(DistributedSampler[Batch]):
+class StepSampler(DistributedSampler[int]):
     """The steps of an epoch, process beside process: counted on from epoch to epoch, or the same again in another order.
 
     Args:
@@ -101,7 +102,7 @@ class StepSampler(DistributedSampler[Batch]):
         self.steps, self.repeat = len(dataset), repeat
 
     def __iter__(self) -> Iterator[int]:
-        steps = range(self.epoch * self.steps, (self.epoch + 1) * self.steps)
+        steps: Sequence[int] = range(self.epoch * self.steps, (self.epoch + 1) * self.steps)
         if self.repeat:
             steps = torch.randperm(self.steps, generator=torch.Generator().manual_seed(self.epoch)).tolist()
         return iter([self.num_replicas * step + self.rank for step in steps])
@@ -243,10 +244,11 @@ class ShardDataset(Dataset[Batch]):
     def __init__(self, files: Sequence[str | Path]):
         if not files:
             raise ValueError("files is empty: give at least one shard")
-        read = [read_shard(files[0])]
-        self.ofdm = read[0][1]
-        read += [read_shard(file, self.ofdm) for file in files[1:]]
-        parts = [as_batch(slots) for slots, *_ in read]
+        first = read_shard(files[0])
+        self.ofdm = first.config
+        parts = [
+            as_batch(shard.slots) for shard in (first, *(read_shard(file, self.ofdm) for file in files[1:]))
+        ]
         self.slots: Batch = {name: torch.cat([part[name] for part in parts]) for name in FIELDS}
 
     def __len__(self) -> int:
@@ -314,7 +316,9 @@ def shard_files(source: str | Sequence[str]) -> list[Path]:
     if isinstance(source, str) and Path(source).is_dir():
         found = sorted(p for p in Path(source).iterdir() if p.suffix in (".h5", ".hdf5", ".npz"))
         if not found:
-            raise FileNotFoundError(f"{source} holds no shard (.h5, .hdf5 or .npz); icenet make-dataset writes them")
+            raise FileNotFoundError(
+                f"{source} holds no shard (.h5, .hdf5 or .npz); icenet make-dataset writes them"
+            )
         return found
     files = [Path(source)] if isinstance(source, str) else [Path(file) for file in source]
     missing = [str(file) for file in files if not file.is_file()]
@@ -323,5 +327,5 @@ def shard_files(source: str | Sequence[str]) -> list[Path]:
     return files
 
 
-def _as_it_is(batch: Batch) -> Batch:
+def _as_it_is(batch: Any) -> Any:
     return batch

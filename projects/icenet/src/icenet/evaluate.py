@@ -127,7 +127,7 @@ def evaluation(
     others: Mapping[str, Estimator],
     bench: Bench,
     what: Sequence[str] = WHAT,
-    stop: Stop = Stop(),  # noqa: B008 (frozen)
+    stop: Stop = Stop(),
 ) -> dict[str, Any]:
     """The measurements of `what` as JSON values; lists run over the SNRs of the bench.
 
@@ -188,9 +188,15 @@ def _bit_errors(estimators: Mapping[str, Estimator], bench: Bench) -> dict[str, 
 
 
 @torch.no_grad()
-def iterations(model: ICENet, bench: Bench, stop: Stop = Stop()) -> dict[str, list[float]]:  # noqa: B008
+def iterations(model: ICENet, bench: Bench, stop: Stop = Stop()) -> dict[str, list[float]]:
     """First-hit counts and final residuals at each SNR."""
-    found: dict[str, list[float]] = {"mean": [], "p90": [], "converged": [], "residual_p50": [], "residual_p99": []}
+    found: dict[str, list[float]] = {
+        "mean": [],
+        "p90": [],
+        "converged": [],
+        "residual_p50": [],
+        "residual_p99": [],
+    }
     for snr in bench.snr_db:
         slots = bench.slots(snr)
         counts, residuals, hits = [], [], []
@@ -200,7 +206,13 @@ def iterations(model: ICENet, bench: Bench, stop: Stop = Stop()) -> dict[str, li
             residuals.append(info.residual.double())
             hits.append(info.converged.double())
         nfe, residual = torch.cat(counts), torch.cat(residuals)
-        values = (nfe.mean(), nfe.quantile(0.9), torch.cat(hits).mean(), residual.quantile(0.5), residual.quantile(0.99))
+        values = (
+            nfe.mean(),
+            nfe.quantile(0.9),
+            torch.cat(hits).mean(),
+            residual.quantile(0.5),
+            residual.quantile(0.99),
+        )
         for series, value in zip(found.values(), values):
             series.append(float(value))
     return found
@@ -241,7 +253,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="icenet evaluate", description="measure a trained network on fresh slots", allow_abbrev=False
     )
     add = parser.add_argument
-    add("model", help="a folder of save_pretrained, a run directory, a checkpoint in one, or a preset (its newest run)")
+    add(
+        "model",
+        help="a folder of save_pretrained, a run directory, a checkpoint in one, or a preset (its newest run)",
+    )
     add("--what", type=_names(WHAT), default=WHAT, help=f"of {','.join(WHAT)} (default all)")
     add("--baselines", type=_names(FORMULAS), default=("ls_linear", "lmmse"), help=f"of {','.join(FORMULAS)} (default ls_linear,lmmse)")  # fmt: skip
     add("--profile", default="EVA", help="delay profile of the slots (default EVA)")
@@ -307,7 +322,10 @@ def table(numbers: Mapping[str, Any]) -> str:
     for title, rows, form in blocks:
         if rows:
             head += ["", f"{title + ' at':<24}{snrs} dB"]
-            head += [f"  {name:<22}" + "".join(f"{value:>10{form}}" for value in series) for name, series in rows.items()]
+            head += [
+                f"  {name:<22}" + "".join(f"{value:>10{form}}" for value in series)
+                for name, series in rows.items()
+            ]
     if "memory" in numbers:
         head += ["", "bytes kept for the backward pass of 16 slots"]
         head += [f"  {name:<22}{value:>10,}" for name, value in numbers["memory"].items()]

@@ -24,7 +24,10 @@ NoiseVariance = float | Float[Tensor, "b"] | None
 class Estimator(Protocol):
     """Anything that fills the grid: a formula or a network."""
 
-    ofdm: OFDMConfig
+    @property
+    def ofdm(self) -> OFDMConfig:
+        """The grid and its pilots."""
+        ...
 
     def estimate(
         self, ls: Complex[Tensor, "b k_p s_p"], noise_var: NoiseVariance = None
@@ -121,7 +124,9 @@ def check_ls(
     if not torch.compiler.is_compiling():
         finite = torch.isfinite(ls).flatten(1).all(1)
         if not bool(finite.all()):
-            raise ValueError(f"ls holds NaN or infinite values in the slots {(~finite).nonzero()[:, 0].tolist()}")
+            raise ValueError(
+                f"ls holds NaN or infinite values in the slots {(~finite).nonzero()[:, 0].tolist()}"
+            )
     return ls if ls.is_complex() else to_complex(ls)
 
 

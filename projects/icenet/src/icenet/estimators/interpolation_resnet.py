@@ -1,6 +1,6 @@
 """Interpolation-ResNet (Luan & Thompson, 2021): few channels, every block feeds the skip, one large kernel at the end (§4.4).
 
-    y0 = conv(x),  y_i = block_i(y_{i-1});   h = conv_36×2(up(y0 + y1 + … + y4 + conv(y4)))
+y0 = conv(x),  y_i = block_i(y_{i-1});   h = conv_36×2(up(y0 + y1 + … + y4 + conv(y4)))
 """
 
 from collections.abc import Mapping

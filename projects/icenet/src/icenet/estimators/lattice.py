@@ -53,9 +53,7 @@ class Lattice(nn.Module):
         if not config.pilots.staggered:
             combs = combs[:1]  # one serves all symbols
         self._frequency = torch.stack([linear_weights(every_subcarrier, comb, edge) for comb in combs])
-        self._time = linear_weights(
-            torch.arange(config.n_symbols), torch.tensor(config.pilots.symbols), edge
-        )
+        self._time = linear_weights(torch.arange(config.n_symbols), torch.tensor(config.pilots.symbols), edge)
         # Constants of the grid, not learnt: a checkpoint does not hold them. Exact copies stay for float64.
         self.register_buffer("frequency", self._frequency.float(), persistent=False)
         self.register_buffer("time", self._time.float(), persistent=False)

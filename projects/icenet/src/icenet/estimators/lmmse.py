@@ -8,7 +8,7 @@ filter a receiver could have (10.2). One eigendecomposition of R_pp serves every
 """
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Complex, Float

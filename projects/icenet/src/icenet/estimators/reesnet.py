@@ -1,6 +1,6 @@
 """ReEsNet (Li et al., 2020) and its form with bilinear resizing: residual blocks at the pilots, then up-sampling (§4.4).
 
-    y0 = conv(x);   y = conv(blocks(y0)) + y0;   h = conv(up(y))
+y0 = conv(x);   y = conv(blocks(y0)) + y0;   h = conv(up(y))
 """
 
 from collections.abc import Mapping
@@ -64,6 +64,7 @@ class _ResidualNet(NetworkEstimator):
     """Both forms, without the up-sampling."""
 
     up: nn.Module
+    head: nn.Module
 
     def __init__(self, config: OFDMConfig | str | Mapping[str, Any], channels: int, blocks: int):
         super().__init__(config)
