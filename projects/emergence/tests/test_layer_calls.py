@@ -1,5 +1,6 @@
 """Finding blocks in networks, and recording how they are called."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -59,7 +60,7 @@ def test_calls_are_recorded_in_order_and_can_be_repeated_elsewhere() -> None:
     assert mask is None
     assert len(calls) == 3
     torch.testing.assert_close(calls[0].x, x)
-    for this, following in zip(calls, calls[1:]):
+    for this, following in pairwise(calls):
         torch.testing.assert_close(this.y, following.x)
     torch.testing.assert_close(calls[2].call(x), x + 2)
 

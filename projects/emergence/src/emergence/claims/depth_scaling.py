@@ -42,7 +42,7 @@ class Setting:
 
 
 SETTINGS = {
-    Scale.SMOKE: Setting(),
+    Scale.SMOKE: Setting(draws=3),
     Scale.CPU: Setting(draws=12),
     Scale.GPU: Setting(512, 64, 128, (8, 16, 32, 64, 128, 256, 512), 8),
     Scale.PAPER: Setting(1792, 128, 256, (8, 16, 32, 64, 128, 256, 512), 8),
