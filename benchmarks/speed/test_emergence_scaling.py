@@ -15,10 +15,12 @@ import pytest
 import torch
 from scipy.optimize import minimize
 
-from emergence import LimitLaw, SolvableLimitModel, fit_scaling_law
 from emergence.claims.public_data import generated, with_depth
+from emergence.scaling.fit import fit_scaling_law
+from emergence.scaling.forms import LimitLaw
 from emergence.scaling.laws import ScalingLaw
 from emergence.scaling.objective import Objective
+from emergence.solvable import SolvableLimitModel
 
 AXES = {
     "chinchilla": [np.linspace(0, 25, 6), np.linspace(0, 2, 5), np.linspace(0, 25, 6), np.linspace(0, 2, 5)],

@@ -52,22 +52,16 @@ def test_a_law_is_fitted_compared_and_saved(table, tmp_path, capsys):
 
 
 @pytest.mark.realdata
-def test_the_example_of_the_readme(capsys):
+def test_the_chinchilla_runs_from_their_own_columns(capsys):
     path = os.path.join(os.environ["TENFOLD_DATA"], "scaling_laws", "chinchilla_fig4.csv")
-    rows = pd.read_csv(path)
-    assert {"Model Size", "Training FLOP", "loss"} <= set(rows)
-    arguments = [
-        path,
-        "--law",
-        "limit",
-        "--terms",
-        "depth",
-        "--column",
-        "n_params=Model Size",
-        "--effective-depth",
-    ]
-    assert law([*arguments, "--starts", "4", "--bootstrap", "0"]) == 0
-    assert "limit law, 245 runs" in capsys.readouterr().out
+    columns = ["--column", "n_params=Model Size", "--column", "flops=Training FLOP"]
+    depth = ["--tokens-from-flops", "--effective-depth", "--terms", "depth,data"]
+    compared = ["--compare", "chinchilla", "--holdout", "flops>=1e21"]
+    assert law([path, *columns, *depth, *compared, "--starts", "4", "--bootstrap", "0"]) == 0
+    shown = capsys.readouterr().out
+    assert "limit law, 245 runs" in shown
+    assert "objective 0.00182502" in shown  # §7.5: on all rows the depth form equals Chinchilla
+    assert "chinchilla" in shown
 
 
 def test_what_is_not_identifiable_is_said():
@@ -123,6 +117,7 @@ def test_a_corpus_is_built(tmp_path, capsys):
         (["TABLE", "--gamma", "half"], "gamma must be a number or 'free', got 'half'"),
         (["TABLE", "--terms", "depth,data"], "no column 'loss'"),
         (["TABLE", "--effective-depth"], "--effective-depth needs a column n_params"),
+        (["TABLE", "--tokens-from-flops"], "--tokens-from-flops needs a column flops"),
         (
             [
                 "TABLE",

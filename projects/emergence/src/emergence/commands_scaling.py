@@ -139,7 +139,9 @@ def describe(fit: FitResult) -> str:
 
 def _law_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="emergence law", description="fit scaling laws to a table of runs", allow_abbrev=False
+        prog="emergence law",
+        description="fit scaling laws to a table of runs; n_data is n_tokens where the table has no n_data",
+        allow_abbrev=False,
     )
     parser.add_argument("table", type=Path, help="a CSV file, one run a row, with a column loss")
     parser.add_argument("--law", default="limit", choices=sorted(LAWS), help="the law (default limit)")
@@ -170,6 +172,11 @@ def _law_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="n_blocks = (n_params/1e6)^(1/3), where only sizes are known",
     )
+    parser.add_argument(
+        "--tokens-from-flops",
+        action="store_true",
+        help="n_tokens = flops / (6 n_params), where only compute is known",
+    )
     parser.add_argument("--starts", type=int, default=64, help="descents (default 64)")
     parser.add_argument(
         "--bootstrap", type=int, default=200, help="resamples for intervals (default 200, 0 for none)"
@@ -193,18 +200,24 @@ def _table(options: argparse.Namespace) -> pd.DataFrame:
                 f"--column takes NAME=COLUMN with a column of the table ({', '.join(rows.columns)}), got {pair!r}"
             )
         rows[name] = rows[source]
-    try:
-        if options.effective_depth:
-            if "n_params" not in rows:
-                raise CommandLineError(
-                    "--effective-depth needs a column n_params; name it with --column n_params=…"
-                )
+    if options.tokens_from_flops:
+        _require(rows, "--tokens-from-flops", "flops", "n_params")
+        rows["n_tokens"] = rows["flops"] / (6 * rows["n_params"])
+    if options.effective_depth:
+        _require(rows, "--effective-depth", "n_params")
+        try:
             rows["n_blocks"] = effective_depth(rows["n_params"])
-        if "n_data" not in rows and "n_tokens" in rows:
-            rows["n_data"] = rows["n_tokens"]
-    except ValueError as error:
-        raise CommandLineError(str(error)) from error
+        except ValueError as error:
+            raise CommandLineError(str(error)) from error
+    if "n_data" not in rows and "n_tokens" in rows:
+        rows["n_data"] = rows["n_tokens"]
     return rows
+
+
+def _require(rows: pd.DataFrame, option: str, *names: str) -> None:
+    for name in names:
+        if name not in rows:
+            raise CommandLineError(f"{option} needs a column {name}; name it with --column {name}=…")
 
 
 def _form(name: str, options: argparse.Namespace) -> ScalingLaw:
