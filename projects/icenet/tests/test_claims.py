@@ -12,6 +12,7 @@ from icenet.claims import accuracy, adaptivity, error_rate, generalisation, memo
 from icenet.claims.budget import ALONE, BUDGETS
 from icenet.claims.formulas import EXACT, LS
 from icenet.claims.networks import explicit, implicit_objective, plain_objective
+from icenet.claims.scores import settles
 from icenet.claims.setting import PREDECESSOR, SNRS, V2X, Setting, Stream, draw_tests, setting_for
 from icenet.claims.training import (
     RATES,
@@ -398,7 +399,7 @@ def test_accuracy_path_on_small_networks() -> None:
     tests = draw_tests(V2X, 6, 2)
     contenders = [explicit(name, small) for name in ("ICENet", accuracy.RIVAL)]
     outcomes = {one.name: contest(one, V2X, Recipe(2, 4, (1e-3,)), 0, CPU, None) for one in contenders}
-    measurement = accuracy.report(V2X, tests, outcomes, full=False)
+    measurement = accuracy.report(V2X, tests, outcomes, {"settled": True}, full=False)
     assert not measurement.passed
     assert [table.name for table in measurement.tables] == ["nmse"]
     assert [figure.name for figure in measurement.figures] == ["nmse-snr", "channel"]
@@ -412,8 +413,9 @@ def test_generalisation_path_on_small_networks() -> None:
     estimators = {name: one.model for name, one in outcomes.items()}
     effort = generalisation.Effort((0.0, 10.0), (0.0, 1400.0))
     found = generalisation.measure(V2X, estimators, effort, 4, 0, CPU)
-    measurement = generalisation.report(found, outcomes, smoke=False)
+    measurement = generalisation.report(found, outcomes, {"settled": True}, smoke=False)
     assert measurement.passed  # nothing degrades more than itself
+    assert not generalisation.report(found, outcomes, {"settled": False}, smoke=False).passed
     assert measurement.values["ICENet/degradation at ETU"] is not None
 
 
@@ -426,6 +428,20 @@ def test_objectives_weigh_the_penalty() -> None:
     )
     assert float(implicit_objective(regularised, slots)) > float(implicit_objective(free, slots))
     assert isinstance(free, nn.Module)
+
+
+def test_a_network_that_does_not_settle_fails_the_claims() -> None:
+    tests = draw_tests(V2X, 4, 0, (10.0,))
+    options = {"cell": "resnet", "solver": {"on_diverge": "best"}}
+    settled = seeded(0, lambda: stability.ICENet("nr_v2x_15", 8)).eval()
+    wild = seeded(0, lambda: stability.ICENet("nr_v2x_15", 8, **options)).eval()  # type: ignore[arg-type]
+    with torch.no_grad():
+        for conv in (wild.layer.f.conv1, wild.layer.f.conv2):  # type: ignore[union-attr]
+            conv.weight.mul_(100)  # type: ignore[union-attr,operator]
+    name = "95_percent_reach_1e-2_within_30"
+    assert (settles(settled, tests), settles(wild, tests)) == ({name: True}, {name: False})
+    with pytest.raises(TypeError, match="ReEsNetBilinear has no equilibrium to look at"):
+        settles(small(), tests)
 
 
 def test_memory_path() -> None:

@@ -20,6 +20,7 @@ from .scores import (
     in_values,
     judge,
     nmse_in_db,
+    settles,
     validation_score,
 )
 from .setting import Setting, Tests, draw_tests, on_device, setting_for
@@ -51,7 +52,7 @@ def normalised_error(scale: Scale, seed: int) -> Measurement:
         return smoke(setting, budget, tests, run)
     score = validation_score(choose)
     outcomes = {one.name: contest(one, setting, budget.recipe, run, device, score) for one in rivals}
-    return report(setting, tests, outcomes, full)
+    return report(setting, tests, outcomes, settles(outcomes["ICENet"].model, tests), full)
 
 
 def contenders(setting: Setting, budget: Budget, full: bool) -> list[Contender]:
@@ -91,11 +92,13 @@ def smoke(setting: Setting, budget: Budget, tests: Tests, seed: int) -> Measurem
     )
 
 
-def report(setting: Setting, tests: Tests, outcomes: Mapping[str, Outcome], full: bool) -> Measurement:
+def report(
+    setting: Setting, tests: Tests, outcomes: Mapping[str, Outcome], settled: Mapping[str, bool], full: bool
+) -> Measurement:
     device = next(iter(tests.values())).h.device
     estimators = {**{name: one.model for name, one in outcomes.items()}, **formulas(setting, device)}
     found = {name: judge(estimator, tests) for name, estimator in estimators.items()}
-    conditions = {"no_network_failed": not any(one.training.failure for one in outcomes.values())}
+    conditions = {"no_network_failed": not any(one.training.failure for one in outcomes.values()), **settled}
     parameters = {name: one.parameters for name, one in outcomes.items()}
     conditions |= full_verdict(found) if full else verdict(found, parameters)
     baseline = "ReEsNet" if full else RIVAL

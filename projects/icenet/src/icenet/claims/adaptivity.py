@@ -15,7 +15,7 @@ from ..implicit.solvers import first_hits
 from ..implicit.tolerance import NoiseAware
 from .budget import ALONE, BUDGETS
 from .networks import icenet
-from .scores import Solved, finite, nmse_in_db, solve_slots
+from .scores import Solved, finite, nmse_in_db, settles, solve_slots
 from .setting import Setting, Tests, draw_tests, mapped, setting_for
 from .training import contest, derive, device_for, in_words, seeded
 
@@ -124,7 +124,7 @@ def report(model: ICENet, tests: Tests, choose: Tests, failure: str | None) -> M
     aware = measure_aware(model, tests, finely, choose_kappa(model, choose))
     means = {snr: float(n.double().mean()) for snr, n in counts.items()}
     rank = spearman(means)
-    conditions = verdict(means, aware) | {"training_did_not_fail": failure is None}
+    conditions = verdict(means, aware) | settles(model, tests) | {"training_did_not_fail": failure is None}
     values: dict[str, Value] = dict(conditions)
     values |= {"Spearman ρ": rank, "spread": spread(means), "κ": aware.kappa, "direction": direction(rank)}
     values |= {"noise-aware/NFE at the lowest SNR over the highest": aware.share}

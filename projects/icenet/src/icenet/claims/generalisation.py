@@ -13,7 +13,7 @@ from ..figures import over_doppler
 from .budget import BUDGETS
 from .formulas import LS, MISMATCHED, lmmse_mismatched, ls_linear
 from .networks import explicit, icenet
-from .scores import average, finite, judge, validation_score
+from .scores import average, finite, judge, settles, validation_score
 from .setting import SNRS, Setting, draw_tests, setting_for
 from .training import Outcome, contest, derive, device_for, in_words
 
@@ -60,7 +60,10 @@ def other_channels(scale: Scale, seed: int) -> Measurement:
     estimators: dict[str, Estimator] = {name: one.model for name, one in outcomes.items()}
     estimators |= {LS: ls_linear(setting, device), MISMATCHED: lmmse_mismatched(setting, device)}
     tables = measure(setting, estimators, effort, budget.tests, test, device)
-    return report(tables, outcomes, smoke=scale == Scale.SMOKE)
+    settled = settles(
+        outcomes["ICENet"].model, draw_tests(setting, budget.validation, validation, device=device)
+    )
+    return report(tables, outcomes, settled, smoke=scale == Scale.SMOKE)
 
 
 @dataclass(frozen=True)
@@ -110,8 +113,10 @@ def measure(
     }
 
 
-def report(found: Mapping[str, Found], outcomes: Mapping[str, Outcome], smoke: bool) -> Measurement:
-    conditions = {"no_network_failed": not any(one.training.failure for one in outcomes.values())}
+def report(
+    found: Mapping[str, Found], outcomes: Mapping[str, Outcome], settled: Mapping[str, bool], smoke: bool
+) -> Measurement:
+    conditions = {"no_network_failed": not any(one.training.failure for one in outcomes.values()), **settled}
     conditions |= smoke_verdict(found) if smoke else verdict(found)
     ours, rival = found["ICENet"], found[RIVAL]
     worst = max(ours.degradations, key=lambda at: ours.degradations[at] - rival.degradations[at])

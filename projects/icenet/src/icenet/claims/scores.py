@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from tenfold.claims import Table, Value
 
@@ -104,6 +104,18 @@ def solve_slots(
         torch.cat([part.converged for part in parts]),
         torch.cat([_padded(part.trace, longest) for part in parts]),
     )
+
+
+def settles(model: nn.Module, tests: Tests) -> dict[str, bool]:
+    """The condition of every claim that trains ICENet: less than 95 % below ε = 1e-2 within 30 evaluations is no equilibrium (10.1).
+
+    The first slots of each SNR stand for all.
+    """
+    if not isinstance(model, ICENet):
+        raise TypeError(f"{type(model).__name__} has no equilibrium to look at")
+    solved = [solve_slots(model, next(chunks(slots)), eps=1e-2, tau=30) for slots in tests.values()]
+    share = sum(found.converged_share for found in solved) / len(solved)
+    return {"95_percent_reach_1e-2_within_30": share >= 0.95}
 
 
 def _padded(trace: Float[Tensor, "b n"], length: int) -> Float[Tensor, "b length"]:
