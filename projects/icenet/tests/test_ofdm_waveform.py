@@ -19,9 +19,9 @@ def generator(seed=0):
 
 def grid(config, batch=2, dtype=torch.complex128):
     quarter = torch.randint(0, 4, (batch, *config.shape), generator=generator())
-    return torch.polar(torch.ones(quarter.shape, dtype=torch.float64), (quarter + 0.5) * math.pi / 2).to(
-        dtype
-    )
+    return torch.polar(
+        torch.ones(quarter.shape, dtype=torch.float64), (quarter.double() + 0.5) * math.pi / 2
+    ).to(dtype)
 
 
 def decibel(error, reference):
