@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from emergence.blocks import AveragedBlock, ConvexPotentialBlock, ExactRateBlock, GroupSort2, TanhBlock
-from emergence.bounds.calculus import Domain, LipBound, UnboundedLipschitzError, register_rule
-from emergence.bounds.compositional import bound_of, lipschitz_bound, residual_bound
+from emergence.bounds.calculus import Domain, LipBound, UnboundedLipschitzError, register_rule, residual_bound
+from emergence.bounds.compositional import bound_of, lipschitz_bound
 from emergence.bounds.layers import GELU_SLOPE, GELU_TANH_SLOPE, MISH_SLOPE, SILU_SLOPE
 from emergence.lipschitz.local import local_lipschitz
 from emergence.operators import NegIdentity, ProjectionBlock

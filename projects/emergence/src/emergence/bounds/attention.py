@@ -28,12 +28,11 @@ Cosine attention, with normalised queries, keys and values (each normalisation i
 
 import math
 
-import torch
 from jaxtyping import Float
 from scipy.special import lambertw
-from torch import Tensor
+from torch import Tensor, nn
 
-from ..attention import CosineAttention, DotAttention, L2Attention, SelfAttention
+from ..attention import CosineAttention, DotAttention, L2Attention
 from .calculus import Domain, LipBound, UnboundedLipschitzError, register_rule
 from .matrices import spectral_norm
 
@@ -76,8 +75,34 @@ def l2_attention_bound(
     return spectral_norm(w_out) * math.hypot(*heads) / math.sqrt(w_q.shape[1]) * (root * (1 + 2 * c) + 2 * c)
 
 
-def _heads(weight: Tensor, module: SelfAttention) -> Float[Tensor, "h e d"]:
-    return weight.detach().unflatten(0, (module.n_heads, -1))
+def dot_product_rule(
+    qkv: Float[Tensor, "3d d"],
+    bias: Float[Tensor, "3d"] | None,
+    out: nn.Linear,
+    n_heads: int,
+    domain: Domain,
+    name: str,
+) -> tuple[float, Domain]:
+    """‖W_o‖ √(Σ_h L_h²) on tokens of norm at most the radius, and where the outputs lie."""
+    if domain.radius is None:
+        raise UnboundedLipschitzError(
+            f"dot-product attention '{name}' is not Lipschitz on all sequences; pass radius, a bound of its tokens' "
+            "norms, put a LayerNorm before it, or use attn='l2'"
+        )
+    n_tokens = _tokens(domain, name)
+    q, k, v = (_heads(part, n_heads) for part in qkv.chunk(3))
+    bias = qkv.new_zeros(len(qkv)) if bias is None else bias
+    b_q, _, b_v = (_heads(part, n_heads) for part in bias.chunk(3))
+    heads = [
+        dot_head_bound(q[h], k[h], v[h], b_q=b_q[h], radius=domain.radius, n_tokens=n_tokens)
+        for h in range(n_heads)
+    ]
+    reach = [spectral_norm(v[h]) * domain.radius + float(b_v[h].norm()) for h in range(n_heads)]
+    return spectral_norm(out.weight) * math.hypot(*heads), _out(out, domain, math.hypot(*reach))
+
+
+def _heads(weight: Tensor, n_heads: int) -> Float[Tensor, "h e ..."]:
+    return weight.detach().unflatten(0, (n_heads, -1))
 
 
 def _tokens(domain: Domain, name: str) -> int:
@@ -86,53 +111,40 @@ def _tokens(domain: Domain, name: str) -> int:
     return domain.seq_len
 
 
-def _out(module: SelfAttention, domain: Domain, heads_radius: float | None) -> Domain:
+def _out(out: nn.Linear, domain: Domain, heads_radius: float | None) -> Domain:
     """Where the outputs lie if the heads, side by side, have norm at most `heads_radius`."""
     if heads_radius is None:
         return domain.with_radius(None)
-    bias = 0.0 if module.out.bias is None else float(module.out.bias.detach().norm())
-    return domain.with_radius(spectral_norm(module.out.weight) * heads_radius + bias)
+    bias = 0.0 if out.bias is None else float(out.bias.detach().norm())
+    return domain.with_radius(spectral_norm(out.weight) * heads_radius + bias)
 
 
 @register_rule(DotAttention)
 def dot_attention(module: DotAttention, domain: Domain, name: str) -> tuple[LipBound, Domain]:
-    """‖W_o‖ √(Σ_h L_h²) on tokens of norm at most the radius."""
-    if domain.radius is None:
-        raise UnboundedLipschitzError(
-            f"dot-product attention '{name}' is not Lipschitz on all sequences; pass radius, a bound of its tokens' "
-            "norms, put a LayerNorm before it, or use attn='l2'"
-        )
-    n_tokens = _tokens(domain, name)
-    q, k, v = (_heads(part, module) for part in module.qkv.weight.chunk(3))
-    b_q = b_v = torch.zeros(module.n_heads, module.head_dim, dtype=q.dtype, device=q.device)
-    if module.qkv.bias is not None:
-        b_q, _, b_v = (part.unflatten(0, (module.n_heads, -1)) for part in module.qkv.bias.detach().chunk(3))
-    heads = [
-        dot_head_bound(q[h], k[h], v[h], b_q=b_q[h], radius=domain.radius, n_tokens=n_tokens)
-        for h in range(module.n_heads)
-    ]
-    value = spectral_norm(module.out.weight) * math.hypot(*heads)
-    reach = math.hypot(*(spectral_norm(v[h]) * domain.radius + float(b_v[h].norm()) for h in range(len(v))))
-    return LipBound.of(name, value), _out(module, domain, reach)
+    """Needs a radius and the number of tokens."""
+    value, reached = dot_product_rule(
+        module.qkv.weight, module.qkv.bias, module.out, module.n_heads, domain, name
+    )
+    return LipBound.of(name, value), reached
 
 
 @register_rule(L2Attention)
 def l2_attention(module: L2Attention, domain: Domain, name: str) -> tuple[LipBound, Domain]:
     """The global bound; needs the number of tokens only."""
-    q, v = (_heads(part.weight, module) for part in (module.query, module.value))
+    q, v = (_heads(part.weight, module.n_heads) for part in (module.query, module.value))
     value = l2_attention_bound(q, v, module.out.weight.detach(), _tokens(domain, name))
     reach = None
     if domain.radius is not None:
         maps = module.value_map().detach() @ q
         reach = domain.radius * math.hypot(*(spectral_norm(part) for part in maps))
-    return LipBound.of(name, value), _out(module, domain, reach)
+    return LipBound.of(name, value), _out(module.out, domain, reach)
 
 
 @register_rule(CosineAttention)
 def cosine_attention(module: CosineAttention, domain: Domain, name: str) -> tuple[LipBound, Domain]:
     """The global bound; the heads' outputs are averages of vectors of norm below 1."""
     root = math.sqrt(_tokens(domain, name))
-    q, k, v = (_heads(part, module) for part in module.qkv.weight.chunk(3))
+    q, k, v = (_heads(part, module.n_heads) for part in module.qkv.weight.chunk(3))
     tau = module.temperature
     heads = [
         (root * spectral_norm(v[h]) + tau * spectral_norm(q[h]) + tau * root * spectral_norm(k[h]))
@@ -140,4 +152,4 @@ def cosine_attention(module: CosineAttention, domain: Domain, name: str) -> tupl
         for h in range(module.n_heads)
     ]
     value = spectral_norm(module.out.weight) * math.hypot(*heads)
-    return LipBound.of(name, value), _out(module, domain, math.sqrt(module.n_heads))
+    return LipBound.of(name, value), _out(module.out, domain, math.sqrt(module.n_heads))

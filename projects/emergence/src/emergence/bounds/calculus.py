@@ -7,7 +7,7 @@ one either by a method of this name or from outside by `register_rule`:
 
     def lipschitz_rule(self, domain: Domain, name: str) -> tuple[LipBound, Domain]
 
-which asks `bounds.compositional.bound_of(child, domain, f"{name}.child")` for its children.
+which asks `bound_of(child, domain, f"{name}.child")` for its children.
 """
 
 import math
@@ -132,3 +132,38 @@ def rule_of(module: nn.Module) -> Rule | None:
         if kind in RULES and type(module).forward is kind.forward:
             return RULES[kind]
     return None
+
+
+def bound_of(module: nn.Module, domain: Domain, name: str = "") -> tuple[LipBound, Domain]:
+    """The bound of a submodule on a domain, and the domain its outputs lie in. For rules of composite modules."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(
+            f"module must be a torch module, got {type(module).__name__}; a function has no parts"
+        )
+    own = getattr(module, "lipschitz_rule", None)
+    if own is not None:
+        return own(domain, name)
+    rule = rule_of(module)
+    if rule is None:
+        known = ", ".join(sorted(kind.__name__ for kind in RULES))
+        raise TypeError(
+            f"no Lipschitz rule for {type(module).__name__} at '{name}'; write one with register_rule, or give the "
+            f"class a method lipschitz_rule. Known: {known}"
+        )
+    return rule(module, domain, name)
+
+
+def residual_bound(
+    branch: nn.Module, domain: Domain, name: str = "", *, scale: float = 1.0
+) -> tuple[LipBound, Domain]:
+    """The bound of x + scale · branch(x), and where that lies. For rules of residual blocks.
+
+    Example:
+        >>> residual_bound(nn.Identity(), Domain(radius=2.0), scale=0.5)
+        (LipBound(value=1.5, parts=(('', 1.0),)), Domain(radius=3.0, min_var=None, seq_len=None))
+    """
+    inner, reached = bound_of(branch, domain, name)
+    radius = None
+    if domain.radius is not None and reached.radius is not None:
+        radius = domain.radius + abs(scale) * reached.radius
+    return inner.residual(scale), domain.with_radius(radius)

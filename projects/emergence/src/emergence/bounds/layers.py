@@ -18,7 +18,7 @@ from ..blocks import (
     TanhBlock,
 )
 from ..operators import MatrixBlock, NegIdentity
-from .calculus import Domain, LipBound, UnboundedLipschitzError, register_rule
+from .calculus import Domain, LipBound, UnboundedLipschitzError, bound_of, register_rule
 from .matrices import spectral_norm
 
 # max |φ'|: the first is Φ(√2) + √2 φ(√2); the others are maxima found to 1e-9 and rounded up
@@ -178,8 +178,6 @@ def convex_potential(module: ConvexPotentialBlock, domain: Domain, name: str) ->
 @register_rule(AveragedBlock)
 def averaged(module: AveragedBlock, domain: Domain, name: str) -> tuple[LipBound, Domain]:
     """(1 − α) + α Lip(T)."""
-    from .compositional import bound_of
-
     inner, reached = bound_of(module.block, domain, f"{name}.block" if name else "block")
     radius = None
     if domain.radius is not None and reached.radius is not None:
