@@ -66,6 +66,13 @@ def test_windows_are_pieces_and_targets_follow():
         assert torch.equal(targets, inputs + 1)
 
 
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.uint16])
+def test_windows_of_compact_tokens_are_what_a_model_takes(dtype):
+    inputs, targets = fixed_windows(torch.arange(200).to(dtype), 8, 5)
+    assert inputs.dtype == targets.dtype == torch.long
+    assert torch.equal(targets, inputs + 1)
+
+
 def test_random_windows_follow_their_generator_and_reach_both_ends():
     tokens = torch.arange(20)
     one, two = (random_windows(tokens, 4, 500, torch.Generator().manual_seed(0))[0] for _ in range(2))
