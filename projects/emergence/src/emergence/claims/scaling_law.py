@@ -276,12 +276,15 @@ def cut(
     """Measured and fitted errors over one size, for some values of a second one, the third fixed."""
     measured, fitted, bands = {}, {}, {}
     for value in values:
+        at = {**fixed, by: value}
         chosen = study.grid
-        for name, number in {**fixed, by: value}.items():
+        for name, number in at.items():
             chosen = chosen[chosen[name] == number]
-        label, at = f"{_WORDS[by]} = {value}", chosen[x].tolist()
-        measured[label] = (at, chosen["total"].tolist())
-        fitted[label] = (at, study.fit.predict(chosen).tolist())
-        low, high = study.fit.band(chosen)
+        label = f"{_WORDS[by]} = {value}"
+        measured[label] = (chosen[x].tolist(), chosen["total"].tolist())
+        between = np.geomspace(chosen[x].min(), chosen[x].max(), 60)
+        line = pd.DataFrame({x: between, **at})
+        fitted[label] = (between.tolist(), study.fit.predict(line).tolist())
+        low, high = study.fit.band(line)
         bands[label] = (low.tolist(), high.tolist())
     return LawPanel(word, measured, fitted, bands, log)
