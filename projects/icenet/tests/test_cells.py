@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -41,13 +43,13 @@ def test_small_weights_are_left_as_they_are():
 
 def test_the_norm_stays_below_one_while_the_weights_are_trained():
     conv = OperatorNormConv(4, GRID)
-    optimizer = torch.optim.Adam(conv.parameters(), lr=5e-3)
+    optimizer = torch.optim.Adam(conv.parameters(), lr=2e-3)
     x = torch.randn(8, 4, *GRID)
     for _ in range(60):
         optimizer.zero_grad()
         (F.conv2d(x, conv.scaled_weight(), padding=1) - 3 * x).square().mean().backward()
         optimizer.step()
-        assert torch.linalg.matrix_norm(operator(conv.scaled_weight().detach()), 2) <= 1.005
+        assert torch.linalg.matrix_norm(operator(conv.scaled_weight().detach()), 2) <= 1
     conv.eval()
     assert torch.linalg.matrix_norm(operator(conv.scaled_weight().detach()), 2) <= 1
 
@@ -72,6 +74,19 @@ def test_the_state_moves_once_per_optimiser_step_and_not_in_a_solve():
     assert torch.equal(state(), second)
 
 
+@pytest.mark.parametrize("stale", [False, True])
+def test_a_loaded_convolution_goes_on_where_the_saved_one_was(stale):
+    conv = OperatorNormConv(3, GRID).train()
+    with torch.no_grad():
+        conv.weight.mul_(1.2).add_(0.1 * torch.randn_like(conv.weight))
+    if not stale:
+        conv.scaled_weight()
+    other = OperatorNormConv(3, GRID).train()
+    other.load_state_dict(conv.state_dict())
+    assert torch.equal(other.scaled_weight(), conv.scaled_weight())
+    assert torch.equal(other.right, conv.right)
+
+
 def test_evaluation_does_not_change_the_state():
     cell = ContractiveCell(3, GRID).eval()
     before = {name: value.clone() for name, value in cell.state_dict().items()}
@@ -92,7 +107,7 @@ def test_the_contractive_cell_contracts_by_gamma(a):
     y = torch.where(torch.arange(50)[:, None, None, None] % 2 == 0, y, x + 1e-3 * y)
     ratio = (cell(x, u) - cell(y, u)).flatten(1).norm(dim=1) / (x - y).flatten(1).norm(dim=1)
     assert (ratio <= cell.gamma).all()
-    assert cell.gamma == torch.sigmoid(torch.tensor(a + 2))
+    assert float(cell.gamma.detach()) == pytest.approx(1 / (1 + math.exp(-a - 2)))
 
 
 def test_plain_iteration_obeys_banachs_bound():
@@ -141,7 +156,7 @@ def test_the_resnet_cell_is_the_formula():
     y = group(F.conv2d(z, cell.conv1.weight, padding=1).relu())
     expected = group((z + group(u + F.conv2d(y, cell.conv2.weight, padding=1))).relu())
     torch.testing.assert_close(cell(z, u), expected)
-    assert abs(float(cell.conv1.weight.std()) - 0.01) < 0.002
+    assert abs(float(cell.conv1.weight.detach().std()) - 0.01) < 0.002
 
 
 def test_two_convolutions_are_counted():

@@ -1,5 +1,3 @@
-import copy
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -66,7 +64,7 @@ def test_the_input_stage_convolves_the_pilot_lattice():
 @pytest.mark.parametrize(
     ("size", "count"),
     # input 19 C [+ 9 C² + C], cell 18 C² + C + 1, output 70 C + 2
-    [("tiny", 6051), ("base", 30595), ("large", 116483)],
+    [("tiny", 6051), ("base", 30563), ("large", 116419)],
 )
 def test_sizes(size, count):
     model = ICENet.of_size(size, CONFIG)
@@ -233,9 +231,7 @@ def test_a_saved_model_computes_the_same(build, tmp_path):
     model.save_pretrained(tmp_path)
     loaded = type(model).from_pretrained(tmp_path)
     with torch.no_grad():
-        assert torch.equal(loaded.eval()(ls), copy.deepcopy(model).eval()(ls)) or torch.allclose(
-            loaded.eval()(ls), model.eval()(ls), rtol=1e-3, atol=1e-4
-        )
+        assert torch.equal(loaded.eval()(ls), model.eval()(ls))
     assert loaded.config == model.config
 
 
@@ -276,7 +272,8 @@ def test_a_diverging_slot_is_reported(on_diverge):
         with pytest.raises(SolverDivergedError, match=r"at evaluation 1 in samples \[0, 1\]"):
             model(pilots(2))
     else:
-        h, info = model(pilots(2), return_info=True)
+        with torch.no_grad():
+            h, info = model(pilots(2), return_info=True)
         assert h.isfinite().all()
         assert not info.converged.any()
 

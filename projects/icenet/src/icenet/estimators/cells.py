@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 MARGIN = 1.01  # power iteration finds a norm from below
-START, STEP, SETTLE = 50, 2, 50  # iterations at construction, per optimiser step, on leaving training
+START, STEP, SETTLE = 50, 4, 50  # iterations at construction, per optimiser step, on leaving training
 
 
 class OperatorNormConv(nn.Module):
@@ -38,13 +38,18 @@ class OperatorNormConv(nn.Module):
 
     left: Tensor
     right: Tensor
+    settled: Tensor
 
     def __init__(self, channels: int, grid: tuple[int, int]):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
         for name in ("left", "right"):
-            self.register_buffer(name, torch.nn.functional.normalize(torch.randn(1, channels, *grid).flatten(), dim=0).view(1, channels, *grid))  # fmt: skip
+            vector = F.normalize(torch.randn(1, channels, *grid).flatten(1))
+            self.register_buffer(name, vector.view(1, channels, *grid))
+        self.register_buffer(
+            "settled", torch.tensor(True)
+        )  # whether the vectors belong to the weight as it is
         self.seen = -1
         self._iterate(START)
 
@@ -66,6 +71,14 @@ class OperatorNormConv(nn.Module):
         if self.training and not mode and self.weight._version != self.seen:
             self._iterate(SETTLE)
         return super().train(mode)
+
+    def _save_to_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.settled.fill_(self.weight._version == self.seen)
+        super()._save_to_state_dict(*args, **kwargs)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self.seen = self.weight._version if bool(self.settled) else -1
 
     @torch.no_grad()
     def _iterate(self, iterations: int) -> None:
@@ -107,7 +120,7 @@ class Cell(nn.Module):
         super().__init__()
         if channels < 1:
             raise ValueError(f"channels must be at least 1, got {channels}")
-        self.channels, self.grid = channels, tuple(grid)
+        self.channels, self.grid = channels, (grid[0], grid[1])
 
     def bind(self, u: Float[Tensor, "b c h w"]) -> "BoundContractive | BoundResNet":
         """The map F -> f_θ(F; u) of one batch, its weights fixed; it can be restricted to some samples."""

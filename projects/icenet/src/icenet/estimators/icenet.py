@@ -15,6 +15,7 @@ from torch import Tensor
 
 from icenet.implicit.jacobian import jacobian_penalty, spectral_radius
 from icenet.implicit.layer import BACKWARD, FORWARD, ImplicitLayer, solver_config, solver_fields
+from icenet.implicit.precision import full_precision
 from icenet.implicit.solvers import Measure, SolverConfig, SolveResult, sample_limits
 from icenet.implicit.tolerance import Tolerance
 from icenet.ofdm.config import OFDMConfig
@@ -202,7 +203,7 @@ class ICENet(NetworkEstimator):
         wanted = self.training and torch.is_grad_enabled() and self.jac_reg > 0
         if not wanted or (self.jac_fraction < 1 and float(torch.rand(())) >= self.jac_fraction):
             return u.new_zeros(())
-        with torch.autocast(u.device.type, enabled=False):
+        with full_precision(u.device):
             return jacobian_penalty(self.layer.bind(u), result.z)
 
     @torch.no_grad()

@@ -3,6 +3,8 @@
     min_α ‖Σ_j α_j g_j‖² + λ ‖α‖²,  Σ α_j = 1        [[0, 1ᵀ], [1, GGᵀ + λ I]] [ν; α] = [1; 0]
     x ← β Σ α_j f_j + (1-β) Σ α_j x_j  =  Σ α_j f_j - (1-β) Σ α_j g_j,        g_j = f_j - x_j
 
+With a relative ridge, λ I becomes λ diag(GGᵀ): each weight is charged in the energy of its own residual.
+
 A new evaluation changes one row and one column of GGᵀ; only those are computed, in the precision of the features (TF32 and
 autocast are kept out). The small systems are solved in float64.
 """

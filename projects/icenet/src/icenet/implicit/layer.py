@@ -9,10 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .gradients import implicit, jfb, parse_gradient, phantom, unroll
+from .precision import full_precision
 from .solvers import Measure, SolverConfig, SolveResult, sample_limits, solve
 
 FORWARD = SolverConfig()
-BACKWARD = SolverConfig(eps=1e-4, tau=20, ridge="relative")
+BACKWARD = SolverConfig(eps=1e-4, tau=20)
 
 
 class ImplicitLayer(nn.Module):
@@ -34,7 +35,7 @@ class ImplicitLayer(nn.Module):
         ...     def forward(self, z, u):
         ...         return 0.5 * z + u
         >>> u = torch.ones(2, 3, requires_grad=True)
-        >>> z, result = ImplicitLayer(Affine(), backward=SolverConfig(eps=1e-6, ridge="relative"))(u)
+        >>> z, result = ImplicitLayer(Affine(), backward=SolverConfig(eps=1e-6))(u)
         >>> z.sum().backward()
         >>> torch.allclose(z, 2 * u, rtol=1e-3), torch.allclose(u.grad, torch.full((2, 3), 2.0))
         (True, True)
@@ -71,20 +72,21 @@ class ImplicitLayer(nn.Module):
             z0: where to begin; None: at 0, of the shape of u.
             eps, tau, measure: see `solve`.
         """
-        f = self.bind(u)
-        z0 = torch.zeros_like(u) if z0 is None else z0
-        differentiable = torch.is_grad_enabled() and (
-            u.requires_grad or any(p.requires_grad for p in self.f.parameters())
-        )
-        if differentiable and self.grad == "unroll":
-            limits = sample_limits(self.config.eps if eps is None else eps, z0)
-            return unroll(f, z0, limits, self.config.tau if tau is None else tau)
-        result = solve(f, z0, self.config, eps=eps, tau=tau, measure=measure)
-        if not differentiable:
-            return result.z, result
-        if self.grad == "ift":
-            return implicit(f, result.z, self.backward, self._keep), result
-        return jfb(f, result.z) if self.grad == "jfb" else phantom(f, result.z, self.steps), result
+        with full_precision(u.device):
+            f = self.bind(u)
+            z0 = torch.zeros_like(u) if z0 is None else z0
+            differentiable = torch.is_grad_enabled() and (
+                u.requires_grad or any(p.requires_grad for p in self.f.parameters())
+            )
+            if differentiable and self.grad == "unroll":
+                limits = sample_limits(self.config.eps if eps is None else eps, z0)
+                return unroll(f, z0, limits, self.config.tau if tau is None else tau)
+            result = solve(f, z0, self.config, eps=eps, tau=tau, measure=measure)
+            if not differentiable:
+                return result.z, result
+            if self.grad == "ift":
+                return implicit(f, result.z, self.backward, self._keep), result
+            return jfb(f, result.z) if self.grad == "jfb" else phantom(f, result.z, self.steps), result
 
     def bind(self, u: Float[Tensor, "b ..."]) -> Callable[[Tensor], Tensor]:
         """The map F -> f(F; u)."""

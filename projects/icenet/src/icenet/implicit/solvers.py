@@ -20,6 +20,7 @@ from torch import Tensor
 
 from .anderson import Anderson
 from .broyden import Broyden
+from .precision import full_precision
 
 FLOOR = 1e-5  # added to ‖f(x)‖ in the relative residual (§3.3)
 
@@ -54,8 +55,8 @@ class SolverConfig:
         beta: β, damping, in (0, 1].
         lam: λ, the ridge of Anderson's least squares.
         method: "anderson", "fixed_point" or "broyden".
-        ridge: what λ is measured in: "absolute", as the formula says, or "relative": λ ‖g_j‖² α_j² for each mixed residual
-            g_j, the same at every scale.
+        ridge: what λ is measured in: "relative", λ Σ_j ‖g_j‖² α_j² with the mixed residuals g_j, the same at every scale; or
+            "absolute", λ ‖α‖² as the formula says, which outweighs small residuals and then mixes them evenly.
         adaptive_batching: whether samples that are done leave the batch, so that the time follows Σ n_i. None: whenever the
             map can be restricted to some samples (it has `select`).
         on_diverge: "raise" a `SolverDivergedError`, or return the "best" evaluation with converged=False.
@@ -72,7 +73,7 @@ class SolverConfig:
     beta: float = 1.0
     lam: float = 1e-4
     method: Method = "anderson"
-    ridge: Literal["absolute", "relative"] = "absolute"
+    ridge: Literal["relative", "absolute"] = "relative"
     adaptive_batching: bool | None = None
     on_diverge: Literal["raise", "best"] = "raise"
     backend: Literal["native", "torchdeq"] = "native"
@@ -173,7 +174,7 @@ def solve(
         SolverDivergedError: a residual is not finite and `config.on_diverge` is "raise".
 
     Example:
-        >>> result = solve(torch.cos, torch.zeros(2, 1), SolverConfig(ridge="relative"), eps=torch.tensor([1e-1, 1e-6]))
+        >>> result = solve(torch.cos, torch.zeros(2, 1), eps=torch.tensor([1e-1, 1e-6]))
         >>> result.z[:, 0], result.nfe
         (tensor([0.7383, 0.7391]), tensor([4, 7]))
     """
@@ -183,12 +184,12 @@ def solve(
     if tau < 1:
         raise ValueError(f"tau must be at least 1, got {tau}")
     limits = sample_limits(config.eps if eps is None else eps, z0)
-    with torch.no_grad():
+    with torch.no_grad(), full_precision(z0.device):
         if config.backend == "torchdeq":
             from .torchdeq_backend import solve_with_torchdeq
 
             return solve_with_torchdeq(f, z0, config, limits, tau)
-        return _Solve(f, z0, config, limits).run(tau, measure)
+        return _Solve(f, z0, config, limits, tau).run(measure)
 
 
 def relative_residual(fx: Float[Tensor, "b d"], g: Float[Tensor, "b d"]) -> Float[Tensor, "b"]:
@@ -265,8 +266,10 @@ class _Layout:
 class _Solve:
     """One solve: what is known of every sample, and the samples still in the batch."""
 
-    def __init__(self, f: Callable[[Tensor], Tensor], z0: Tensor, config: SolverConfig, limits: Tensor):
-        self.f, self.config, self.limits = f, config, limits
+    def __init__(
+        self, f: Callable[[Tensor], Tensor], z0: Tensor, config: SolverConfig, limits: Tensor, tau: int
+    ):
+        self.f, self.config, self.limits, self.tau = f, config, limits, tau
         self.drops = config.adaptive_batching
         if self.drops is None:
             self.drops = isinstance(f, SelectableMap)
@@ -292,20 +295,19 @@ class _Solve:
         self.any_done = False
         self.x, self.best, self.best_residual = x, x, self.residual
 
-    def run(self, tau: int, measure: Measure | None) -> SolveResult:
-        self.tau = tau
-        for k in range(1, tau + 1):
+    def run(self, measure: Measure | None) -> SolveResult:
+        for k in range(1, self.tau + 1):
             fx, g, r = self._evaluate(measure)
             if self._record(k, fx, r):
                 if bool(self.done.all()):
                     break
                 if self.drops:
                     fx, g = self._drop(fx, g)
-            if k < tau:
+            if k < self.tau:
                 self.x = self.stepper.step(self.x, fx, g)
                 if self.any_done:  # still in the batch: keep them where they are finite
                     self.x = torch.where(self.done[:, None], self.best, self.x)
-        self._store(~self.done, tau)
+        self._store(~self.done, self.tau)
         return SolveResult(
             self.layout.shaped(self.z), self.residual, self.nfe, self.converged, torch.stack(self.trace, 1),
             len(self.trace), self.evaluations, self.ridge_raises, self.plain_steps,

@@ -46,7 +46,9 @@ def solve_with_torchdeq(
     z, _, info = solver(
         counted, z0, max_iter=tau, tol=float(limits.min()), stop_mode="rel", m=config.m, lam=config.lam, tau=config.beta
     )  # fmt: skip
-    recorded = info["rel_trace"][:, 1 : 1 + calls - 2 * anderson]  # entry 0 is a place holder, the rest repeats the best
+    recorded = info["rel_trace"][
+        :, 1 : 1 + calls - 2 * anderson
+    ]  # entry 0 is a place holder, the rest repeats the best
     blank = recorded.new_full((len(z0), 2 * anderson), torch.nan)
     trace = torch.cat((blank, recorded), 1)
     bad = ~torch.isfinite(recorded).all(1)
@@ -57,6 +59,4 @@ def solve_with_torchdeq(
     converged = hits.any(1)
     nfe = torch.where(converged, hits.int().argmax(1) + 1, tau)
     zeros = torch.zeros_like(nfe)
-    return SolveResult(
-        z, info["rel_lowest"], nfe, converged, trace, calls, calls * len(z0), zeros, zeros
-    )
+    return SolveResult(z, info["rel_lowest"], nfe, converged, trace, calls, calls * len(z0), zeros, zeros)
