@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from icenet.estimators.reesnet import TransposedUpsampling
-from icenet.metrics import decibels, macs, nmse, nmse_db, saved_tensor_bytes
+from icenet.metrics import ber, decibels, macs, nmse, nmse_db, saved_tensor_bytes
 from icenet.ofdm.channel import ChannelSimulator
 from icenet.ofdm.config import NUMEROLOGIES
 
@@ -113,6 +113,17 @@ def test_views_count_once_parameters_not_and_gradients_are_right() -> None:
 def test_nothing_is_kept_without_gradients() -> None:
     with torch.no_grad():
         assert saved_tensor_bytes(lambda: torch.ones(5).exp().sum()) == 0
+
+
+def test_bit_errors_are_a_share_of_bits() -> None:
+    sent = torch.rand(3, 50) < 0.5
+    decided = sent.clone()
+    decided[0, :6] = ~decided[0, :6]
+    assert ber(decided, sent) == pytest.approx(6 / 150)
+    with pytest.raises(ValueError, match=r"must have one shape and hold bits, got \(3,\) and \(2,\)"):
+        ber(torch.ones(3, dtype=torch.bool), torch.ones(2, dtype=torch.bool))
+    with pytest.raises(ValueError, match="hold bits"):
+        ber(sent[:0], sent[:0])
 
 
 def test_decibels() -> None:

@@ -1,7 +1,8 @@
 """What is measured: normalised error, multiply-accumulates, bytes kept for the backward pass.
 
 NMSE is the ratio of sums, Σ‖ĥ − h‖² / Σ‖h‖². The mean of the slots' own ratios is more than a decibel larger for fading
-channels, because slots in a fade weigh as much as the others (10.10). Bit errors: `icenet.ofdm.link.uncoded_ber`.
+channels, because slots in a fade weigh as much as the others (10.10). What a channel estimate is worth in bits:
+`icenet.ofdm.link.uncoded_ber`.
 """
 
 import math
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float
 from torch import Tensor, nn
 
 
@@ -33,8 +34,8 @@ def nmse(h_hat: Complex[Tensor, "b *grid"], h: Complex[Tensor, "b *grid"]) -> Fl
 def nmse_db(h_hat: Complex[Tensor, "b *grid"], h: Complex[Tensor, "b *grid"]) -> float:
     """`nmse` in decibels; −inf without error.
 
-    >>> nmse_db(torch.tensor([[0.9, 0.0]]), torch.tensor([[1.0, 0.0]]))
-    -20.0...
+    >>> round(nmse_db(torch.tensor([[0.9, 0.0]]), torch.tensor([[1.0, 0.0]])), 4)
+    -20.0
     """
     return decibels(float(nmse(h_hat, h)))
 
@@ -42,6 +43,22 @@ def nmse_db(h_hat: Complex[Tensor, "b *grid"], h: Complex[Tensor, "b *grid"]) ->
 def decibels(ratio: float) -> float:
     """10 log₁₀ of a ratio of powers; −inf of 0."""
     return 10 * math.log10(ratio) if ratio > 0 else (-math.inf if ratio == 0 else math.nan)
+
+
+def ber(decided: Bool[Tensor, "*bits"], sent: Bool[Tensor, "*bits"]) -> float:
+    """Share of the bits that were decided wrongly.
+
+    Raises:
+        ValueError: the shapes differ, or there are no bits.
+
+    >>> ber(torch.tensor([True, False, True, True]), torch.tensor([True, True, True, True]))
+    0.25
+    """
+    if decided.shape != sent.shape or sent.numel() == 0:
+        raise ValueError(
+            f"decided and sent must have one shape and hold bits, got {tuple(decided.shape)} and {tuple(sent.shape)}"
+        )
+    return float((decided != sent).double().mean())
 
 
 def macs(module: nn.Module, *inputs: Any) -> int:

@@ -30,13 +30,15 @@ class LinearMMSE(nn.Module):
 
     Example:
         >>> white = torch.eye(72 * 14).reshape(72, 14, 72, 14)  # neighbours tell nothing: only the pilots are found
-        >>> round(LinearMMSE("nr_v2x_15", white).expected_nmse(0.0), 4)  # 1 - (144/1008) / 2 at σ² = 1
+        >>> round(LinearMMSE("nr_v2x_15", white).expected_nmse(1.0), 4)  # 1 - (144/1008) / 2 at σ² = 1
         0.9286
     """
 
     basis: Tensor
     spread: Tensor
     power: Tensor
+    basis_single: Tensor
+    spread_single: Tensor
 
     def __init__(
         self,
@@ -62,7 +64,9 @@ class LinearMMSE(nn.Module):
         self.register_buffer("basis", vectors, persistent=False)  # p × i
         self.register_buffer("spread", r_hp @ vectors, persistent=False)  # ks × i
         self.register_buffer("power", power.clamp_min(0), persistent=False)
-        self._single = (self.basis.to(torch.complex64), self.spread.to(torch.complex64))
+        # What networks are compared with runs in their precision.
+        self.register_buffer("basis_single", vectors.to(torch.complex64), persistent=False)
+        self.register_buffer("spread_single", (r_hp @ vectors).to(torch.complex64), persistent=False)
 
     def filter(self, noise_var: float) -> Complex[Tensor, "k*s k_p*s_p"]:
         """W of one noise variance; rows k·S + s, columns p·S_p + q."""
@@ -73,7 +77,8 @@ class LinearMMSE(nn.Module):
     ) -> Complex[Tensor, "b k s"]:
         x = check_ls(ls, self.ofdm).flatten(1)
         gain = self._gain(noise_variances(noise_var, x)).to(x.real)
-        basis, spread = (m.to(x) for m in (self._single if x.dtype == torch.complex64 else self._double))
+        single = x.dtype == torch.complex64
+        basis, spread = (self.basis_single, self.spread_single) if single else (self.basis, self.spread)
         return (gain * (x @ basis.conj()) @ spread.T).unflatten(1, self.ofdm.shape)
 
     def forward(
@@ -86,10 +91,6 @@ class LinearMMSE(nn.Module):
         gain = self._gain(torch.tensor([noise_var]))[0]
         explained = (self.spread.abs().square().sum(0) * gain).sum()
         return float(1 - explained / self.trace)
-
-    @property
-    def _double(self) -> tuple[Tensor, Tensor]:
-        return self.basis, self.spread
 
     def _gain(self, noise_var: Float[Tensor, "b"]) -> Float[Tensor, "b i"]:
         """1 / (λ_i + σ²); directions without power that even noise does not fill are left out."""
