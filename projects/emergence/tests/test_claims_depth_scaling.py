@@ -27,17 +27,19 @@ def test_tied_blocks_are_one_block_whose_branches_alone_change_with_depth() -> N
     assert not torch.equal(independent[0].mlp.up.weight, independent[1].mlp.up.weight)
 
 
+@torch.no_grad()
 def test_relative_updates_start_at_the_first_block() -> None:
     setting = c6.Setting(d=8, tokens=4, n_blocks=3)
-    updates = c6.relative_updates(setting, "pre", True, "1", 0, CPU)
+    updates = c6.relative_updates(setting, ("pre", True, "1"), 0, CPU)
     h, block = c6.tokens_for(setting, 0, CPU), c6.make_blocks(setting, ("pre", True, "1"), 3, 0)[0]
     assert float(updates[0]) == pytest.approx(float((block(h) - h).norm() / h.norm()))
     assert updates.shape == (3,)
 
 
+@pytest.mark.slow
 def test_smoke_holds_and_the_wrong_scaling_would_not() -> None:
     measured = c6.depth_scaling(Scale.SMOKE, 0)
     assert measured.passed, measured.values
     setting = c6.Setting(draws=1, depths=(8, 16, 32))
-    wrong = c6.doubling_distances(setting, "pre", True, "1/sqrt(2L)", 0, CPU)
+    wrong = c6.doubling_distances(setting, ("pre", True, "1/sqrt(2L)"), 0, CPU)
     assert float(wrong[0] / wrong[1]) < 1.5  # nowhere near the factor of two

@@ -99,7 +99,9 @@ def _lip_numbers(
     if same_shape:
         rate = lip_power_rate(module, x, generator=generator)
         numbers |= {"rho": rate.rho, "rho_against_1": rate.verdict}
-    rows = [(i, low, high) for i, (low, high) in enumerate(zip(local.lower.tolist(), local.upper.tolist()))]
+    rows: list[tuple[float, ...]] = [
+        (i, low, high) for i, (low, high) in enumerate(zip(local.lower.tolist(), local.upper.tolist()))
+    ]
     return numbers, rows
 
 
@@ -170,7 +172,7 @@ def probe(argv: Sequence[str]) -> int:
         raise CommandLineError(str(error)) from error
     folder = _folder("probe", options.out)
     table = found.to_pandas()
-    _save_json(folder / "probe.json", {name: [_finite(v) for v in table[name]] for name in table})
+    _save_json(folder / "probe.json", {str(name): [_finite(v) for v in table[name]] for name in table})
     _write(folder / "probe.csv", table.to_csv().encode())
     _save_figure(folder, _profile_figure(found))
     print(table.to_string(float_format=lambda value: f"{value:.4g}"))

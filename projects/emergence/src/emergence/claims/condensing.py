@@ -16,7 +16,7 @@ from ..covering import covering_radius
 from ..figures import condensing_profile
 from ..lipschitz.pairs import pair_statistics
 from ..models.config import GPTConfig, gpt1_style, gpt2_style
-from ..models.tiny_gpt import LanguageModel
+from ..models.tiny_gpt import TinyGPT
 from ..probe import LayerProfile, probe_layers
 from .corpora import Corpus, corpus_for
 from .scales import derive, device_for, in_words
@@ -99,11 +99,10 @@ def condensing(scale: Scale, seed: int) -> Measurement:
     )
 
 
-def trained(
-    config: GPTConfig, corpus: Corpus, effort: Effort, seed: int, device: torch.device
-) -> LanguageModel:
+def trained(config: GPTConfig, corpus: Corpus, effort: Effort, seed: int, device: torch.device) -> TinyGPT:
     """A model after its training; a training that fails is an error here, not a result."""
     model = start(config, seed, device)
+    assert isinstance(model, TinyGPT)
     run = train(
         model,
         corpus.batches(effort.ctx, effort.batch_size, seed),
@@ -140,9 +139,7 @@ def verdict(ours: LayerProfile, control: LayerProfile) -> dict[str, bool]:
     }
 
 
-def smoke_verdict(
-    model: LanguageModel, control: LayerProfile, corpus: Corpus, setting: Setting
-) -> dict[str, bool]:
+def smoke_verdict(model: TinyGPT, control: LayerProfile, corpus: Corpus, setting: Setting) -> dict[str, bool]:
     sigma = control["sigma"]
     return {
         "untrained_sigma_flat_within_1.6": float(sigma.max() / sigma.min()) <= 1.6,
@@ -151,7 +148,7 @@ def smoke_verdict(
 
 
 @torch.no_grad()
-def covers_within_bound(model: LanguageModel, tokens: Tensor, m: int = 8) -> bool:
+def covers_within_bound(model: TinyGPT, tokens: Tensor, m: int = 8) -> bool:
     """e_m(T(D)) ≤ 2 Lip(T|D) e_m(D) for every block, D being the distinct tokens that enter it, in float64."""
     states = model.hidden_states(tokens).double().flatten(1, 2)
     for x, y in pairwise(states):

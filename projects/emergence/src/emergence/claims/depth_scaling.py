@@ -1,7 +1,7 @@
 """C6: depth limits at initialisation — how residual branches must be scaled for the depth to have a limit (T8, §7.2)."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -65,11 +65,11 @@ def depth_scaling(scale: Scale, seed: int) -> Measurement:
     setting, device = SETTINGS[scale], device_for(scale)
     seeds = derive(seed, setting.draws)
     slopes = {
-        name: exponent(mean_over(seeds, lambda s, k=kind: relative_updates(setting, *k, s, device)))
+        name: exponent(mean([relative_updates(setting, kind, s, device) for s in seeds]))
         for name, kind in UPDATES.items()
     }
     distances = {
-        name: mean_over(seeds, lambda s, k=kind: doubling_distances(setting, *k, s, device))
+        name: mean([doubling_distances(setting, kind, s, device) for s in seeds])
         for name, kind in DOUBLINGS.items()
     }
     falls = (distances["tied, 1/L"][:-1] / distances["tied, 1/L"][1:]).tolist()
@@ -110,9 +110,9 @@ DOUBLINGS: dict[str, Kind] = {
 }
 
 
-def mean_over(seeds: Sequence[int], measure: Callable[[int], Tensor]) -> Float[Tensor, "n"]:
-    """The measurement, averaged over seeds."""
-    return torch.stack([measure(seed) for seed in seeds]).mean(0)
+def mean(found: Sequence[Float[Tensor, "n"]]) -> Float[Tensor, "n"]:
+    """Over networks."""
+    return torch.stack(list(found)).mean(0)
 
 
 def make_blocks(setting: Setting, kind: Kind, n_blocks: int, seed: int) -> list[nn.Module]:
@@ -123,7 +123,9 @@ def make_blocks(setting: Setting, kind: Kind, n_blocks: int, seed: int) -> list[
     )
     if tied:
         return [seeded(seed, lambda: TransformerBlock(config)).double()] * n_blocks
-    return seeded(seed, lambda: nn.ModuleList(TransformerBlock(config) for _ in range(n_blocks)).double())
+    return list(
+        seeded(seed, lambda: nn.ModuleList(TransformerBlock(config) for _ in range(n_blocks)).double())
+    )
 
 
 def tokens_for(setting: Setting, seed: int, device: torch.device) -> Float[Tensor, "1 s d"]:
@@ -133,11 +135,11 @@ def tokens_for(setting: Setting, seed: int, device: torch.device) -> Float[Tenso
 
 @torch.no_grad()
 def relative_updates(
-    setting: Setting, norm: Norm, tied: bool, scale: ResidualScale, seed: int, device: torch.device
+    setting: Setting, kind: Kind, seed: int, device: torch.device
 ) -> Float[Tensor, "layers"]:
     """‖h_{l+1} − h_l‖ / ‖h_l‖ for l = 0 … L − 1."""
     h, updates = tokens_for(setting, seed, device), []
-    for block in make_blocks(setting, (norm, tied, scale), setting.n_blocks, seed):
+    for block in make_blocks(setting, kind, setting.n_blocks, seed):
         after = block.to(device)(h)
         updates.append((after - h).norm() / h.norm())
         h = after
@@ -146,13 +148,13 @@ def relative_updates(
 
 @torch.no_grad()
 def doubling_distances(
-    setting: Setting, norm: Norm, tied: bool, scale: ResidualScale, seed: int, device: torch.device
+    setting: Setting, kind: Kind, seed: int, device: torch.device
 ) -> Float[Tensor, "depths-1"]:
     """‖out_2L − out_L‖ / ‖out_L‖ for every depth but the last."""
     outputs = []
     for depth in setting.depths:
         h = tokens_for(setting, seed, device)
-        for block in make_blocks(setting, (norm, tied, scale), depth, seed):
+        for block in make_blocks(setting, kind, depth, seed):
             h = block.to(device)(h)
         outputs.append(h)
     pairs = pairwise(outputs)

@@ -1,6 +1,7 @@
 """C4: GPT-2 style trains where GPT-1 style does not, at depth; with the ladder of what lies between (§7.2, §8)."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -54,7 +55,7 @@ SETTINGS = {
 }
 
 
-def ladder(sizes: dict[str, int]) -> dict[str, GPTConfig]:
+def ladder(sizes: dict[str, Any]) -> dict[str, GPTConfig]:
     """What lies between the two styles, one change at a time, and three relatives."""
     return {
         "GPT-1: post-LN": gpt1_style(**sizes),
