@@ -1,4 +1,4 @@
-"""A Limit Theory of Foundation Models: A Mathematical Approach to Understanding Emergent Intelligence and Scaling Laws: say in one sentence what the package offers.
+"""A limit theory of foundation models as a toolkit: Lipschitz constants, depth limits, covering numbers, scaling laws.
 
 The public names are re-exported lazily; see `__init__.pyi`. Importing this package imports neither torch nor Lightning.
 """
