@@ -135,7 +135,7 @@ def _solve(
             images.append(chord_positions(vertices, lines[number]))
         sliding = [line for number, line in enumerate(lines) if number not in pinned]
         where, to = np.concatenate(held), np.vstack(images)
-        uv = _slide(matrix, where, to, sliding) if sliding else _dirichlet(matrix, where, to)
+        uv = _slide(matrix, where, to, sliding) if sliding else dirichlet(matrix, where, to)
         passed = [
             number for number, line in enumerate(lines) if number not in pinned and not _ordered(uv, line)
         ]
@@ -158,10 +158,10 @@ def _ordered(uv: Float[np.ndarray, "n 2"], line: Line) -> bool:
     return bool((steps > 1e-9 * (direction @ direction)).all())
 
 
-def _dirichlet(
+def dirichlet(
     matrix: sparse.csr_array, fixed: Int[np.ndarray, "b"], targets: Float[np.ndarray, "b 2"]
 ) -> Float[np.ndarray, "n 2"]:
-    """One factorisation, two right-hand sides."""
+    """Solve (L U)_i = 0 at every vertex that is not fixed: one factorisation, two right-hand sides."""
     free = np.setdiff1d(np.arange(matrix.shape[0]), fixed)
     uv = np.zeros((matrix.shape[0], 2))
     uv[fixed] = targets
@@ -223,4 +223,4 @@ def tutte_embedding(
     matrix = sparse.coo_array(
         (np.concatenate([-w, -w, w, w]), (rows, columns)), shape=(n_nodes, n_nodes)
     ).tocsr()
-    return _dirichlet(matrix, np.asarray(boundary, dtype=np.int64), np.asarray(boundary_uv, dtype=np.float64))
+    return dirichlet(matrix, np.asarray(boundary, dtype=np.int64), np.asarray(boundary_uv, dtype=np.float64))

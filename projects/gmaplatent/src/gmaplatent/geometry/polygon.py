@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import shapely
@@ -162,6 +163,41 @@ def sectors(n_sectors: int, n_arc: int = 24, radius: float = 1.0) -> list[Convex
     if n_sectors == 2:
         return [ConvexPolygon(arc) for arc in arcs]
     return [ConvexPolygon(np.vstack([np.zeros((1, 2)), arc])) for arc in arcs]
+
+
+def mass_sectors(masses: Float[np.ndarray, "k"], n_arc: int = 24) -> list[ConvexPolygon]:
+    """Sectors of the disk polygon with K · n_arc sides whose areas are the given shares of it; K ≥ 3.
+
+    All triangles from the middle to a piece of the rim are equally high, so that areas are shares of the rim's length.
+
+    Args:
+        masses: positive, adding up to 1.
+        n_arc: sides of the polygon for each sector.
+
+    Raises:
+        ValueError: for a share of more than a half: its sector is not convex.
+
+    Example:
+        >>> parts = mass_sectors(np.array([0.2, 0.3, 0.5]))
+        >>> [round(part.area / disk(72).area, 9) for part in parts]
+        [0.2, 0.3, 0.5]
+    """
+    if masses.max() > 0.5 + 1e-12:
+        raise ValueError(
+            f"a cluster has {masses.max():.3g} of all points, more than a half, and its sector would not be convex; "
+            "use mass='equal'"
+        )
+    whole = disk(len(masses) * n_arc)
+    ring = np.vstack([whole.vertices, whole.vertices[:1]])
+    side = np.arange(len(ring))
+    cuts = np.concatenate([[0.0], np.cumsum(masses)]) / masses.sum() * (len(ring) - 1)
+    parts = []
+    for start, end in pairwise(cuts):
+        between = side[(side > start + 1e-9) & (side < end - 1e-9)]
+        where = np.concatenate([[start], between, [end]])
+        arc = np.stack([np.interp(where, side, ring[:, i]) for i in range(2)], 1)
+        parts.append(ConvexPolygon(np.vstack([np.zeros((1, 2)), arc])))
+    return parts
 
 
 def as_domain(domain: ConvexPolygon | str | ArrayLike) -> ConvexPolygon:

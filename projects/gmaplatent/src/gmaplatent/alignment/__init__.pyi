@@ -1,0 +1,14 @@
+from .aligner import GMapLatent as GMapLatent
+from .canonical import Canonical as Canonical
+from .canonical import to_canonical as to_canonical
+from .domain import DomainMap as DomainMap
+from .domain import Registration as Registration
+from .merge import Merged as Merged
+from .merge import merge_clusters as merge_clusters
+from .merge import sunflower as sunflower
+from .meshing import mesh_of as mesh_of
+from .register import ClusterGraphMismatch as ClusterGraphMismatch
+from .register import register as register
+from .translate import Slots as Slots
+from .translate import make_slots as make_slots
+from .translate import slot_order as slot_order
