@@ -1,5 +1,7 @@
 """The commands `make-dataset` and `profile-info`."""
 
+import sys
+
 import pytest
 import torch
 
@@ -130,3 +132,12 @@ def test_profile_info_says_what_is_missing_or_ignored(capsys):
         profile_info(["EVE"])
     assert profile_info(["EVA", "--delay-spread", "5"]) == 0
     assert "warning: delay_spread=5.0 ns is ignored" in capsys.readouterr().err
+
+
+def test_profile_info_names_the_extra_that_sionna_needs(capsys, monkeypatch):
+    for name in ("sionna", "sionna.phy", "sionna.phy.ofdm"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(CommandLineError, match=r"needs Sionna: install icenet\[sionna\]"):
+        profile_info(["TDL-A", "--delay-spread", "100", "--sionna"])
+    with pytest.raises(CommandLineError, match=r"Sionna has the covariances of TDL-A, .*, not of EVA"):
+        profile_info(["EVA", "--sionna"])

@@ -9,6 +9,7 @@ import torch
 from icenet.ofdm.channel import ChannelSimulator
 from icenet.ofdm.config import NUMEROLOGIES
 from icenet.ofdm.covariance import envelope_kurtosis, frequency_covariance, time_covariance
+from icenet.ofdm.referee import deviation_from_sionna
 
 # Its import alone takes ten seconds, and warns about packages it does without.
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -29,19 +30,26 @@ def sionna():
 
 @pytest.mark.parametrize("model", "ABCDE")
 @pytest.mark.parametrize("spread", [30.0, 300.0])
-def test_frequency_covariances_agree(sionna, model, spread):
-    peer = sionna.ofdm.tdl_freq_cov_mat(model, CONFIG.subcarrier_spacing, 72, spread * 1e-9)
-    ours = frequency_covariance(CONFIG, f"TDL-{model}", spread)
-    torch.testing.assert_close(ours, peer.to(ours), atol=1e-7, rtol=0)
+@pytest.mark.parametrize("name", ["nr_v2x_15", "nr_v2x_30"])
+@pytest.mark.usefixtures("sionna")
+def test_covariances_agree(model, spread, name):
+    """The line of sight of D and E turns at 0.7 f_d."""
+    found = deviation_from_sionna(NUMEROLOGIES[name], f"TDL-{model}", spread, speed=200.0)
+    assert found.frequency <= 1e-7
+    assert found.time <= 1e-7
 
 
-@pytest.mark.parametrize("model", "ABCDE")
-@pytest.mark.parametrize("speed", [10.0, 60.0])
-def test_time_covariances_agree(sionna, model, speed):
-    """Speeds in m/s; the line of sight of D and E turns at 0.7 f_d."""
-    peer = sionna.ofdm.tdl_time_cov_mat(model, speed, CONFIG.carrier_frequency, CONFIG.symbol_time, 14)
-    ours = time_covariance(CONFIG, f"TDL-{model}", CONFIG.doppler_of_speed(3.6 * speed))
-    torch.testing.assert_close(ours, peer.to(ours), atol=1e-7, rtol=0)
+@pytest.mark.usefixtures("sionna")
+def test_a_wrong_delay_spread_or_speed_would_be_noticed(monkeypatch):
+    from icenet.ofdm import referee
+
+    monkeypatch.setattr(
+        referee, "frequency_covariance", lambda c, p, ds: frequency_covariance(c, p, 1.01 * ds)
+    )
+    monkeypatch.setattr(referee, "time_covariance", lambda c, p, f: time_covariance(c, p, 1.01 * f))
+    found = deviation_from_sionna(CONFIG, "TDL-A", 300.0, speed=200.0)
+    assert found.frequency > 1e-3
+    assert found.time > 1e-3
 
 
 def test_samples_have_the_same_statistics(sionna):

@@ -14,6 +14,7 @@ from tenfold.cli import CommandLineError
 from .ofdm.channel import DOMAINS, SNR_MODES, ChannelSimulator
 from .ofdm.config import NUMEROLOGIES, get_numerology
 from .ofdm.profiles import DELAY_SPREADS, MIXTURES, PROFILES, DelayProfile, get_profile
+from .ofdm.referee import deviation_from_sionna
 from .shards import write_mat, write_shard
 
 FORMATS = ("h5", "npz", "mat")
@@ -57,6 +58,9 @@ def profile_info(argv: Sequence[str]) -> int:
     parser.add_argument("profile", nargs="?", help="its name; without one all names are printed")
     parser.add_argument("--delay-spread", type=float, help="in ns, for profiles in units of it")
     parser.add_argument("--taps", action="store_true", help="print every tap")
+    parser.add_argument(
+        "--sionna", action="store_true", help="compare the covariances of TDL-A … TDL-E with Sionna's"
+    )
     options = parser.parse_args(argv)
     if options.profile is None:
         _print_names()
@@ -66,7 +70,10 @@ def profile_info(argv: Sequence[str]) -> int:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             rows = _rows(profile, options.delay_spread)
-    except ValueError as error:
+            if options.sionna:
+                found = deviation_from_sionna(NUMEROLOGIES["nr_v2x_15"], profile, options.delay_spread, 100.0)
+                rows.append(("from Sionna", f"R_f {found.frequency:.1e}, R_t at 100 km/h {found.time:.1e}"))
+    except (ValueError, ImportError) as error:
         raise CommandLineError(str(error)) from error
     for text in dict.fromkeys(str(warning.message) for warning in caught):
         print(f"warning: {text}", file=sys.stderr)

@@ -35,8 +35,8 @@ class DelayProfile:
         source: the table.
 
     Example:
-        >>> round(PROFILES["EVA"].rms_delay_spread(), 1)
-        356.6
+        >>> round(PROFILES["EVA"].rms_delay_spread(), 2)
+        356.65
         >>> round(PROFILES["TDL-A"].rms_delay_spread(delay_spread=30), 2)
         30.0
     """
@@ -109,7 +109,8 @@ class DelayProfile:
     ) -> NDArray[np.complex128]:
         """Σ_p P_p exp(-j2π df τ_p) at frequency differences in Hz."""
         delays = 1e-9 * self.delays_ns(delay_spread)
-        return np.exp(-2j * np.pi * np.asarray(df, dtype=float)[..., None] * delays) @ self.powers
+        phase = -2 * np.pi * np.asarray(df, dtype=float)[..., None] * delays
+        return np.exp(1j * phase) @ self.powers.astype(np.complex128)
 
     def coherence_bandwidth(self, delay_spread: float | None = None, level: float = 0.5) -> float:
         """The smallest frequency difference in Hz at which |R_f| falls to `level`; infinity if it never does."""
