@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from ..lipschitz.forward_ad import explained, push_forward
 from .iterate import Block, apply
 
 FIT_POWERS = 4
@@ -78,9 +78,8 @@ def gather_evidence(
 
 def push(fn: Block, x: Tensor, tangent: Tensor) -> tuple[Tensor, Tensor]:
     """fn(x) and J(x) · tangent, through attention too: fused kernels have no forward-mode derivative."""
-    with sdpa_kernel(SDPBackend.MATH):
-        state, moved = torch.func.jvp(lambda z: apply(fn, z), (x,), (tangent,))
-    return state, moved
+    with explained():
+        return push_forward(lambda z: apply(fn, z), x, tangent)
 
 
 def _normalise(tangent: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,7 +94,8 @@ def _evidence(
     states: list[Tensor], powers: tuple[int, ...], rows: list[Tensor], spread: list[Tensor], finite: bool
 ) -> OrbitEvidence:
     flat = torch.stack([state.flatten(1) for state in states])
-    picked = sorted({0, 1, len(states) // 4, len(states) - 1} & set(range(len(states))))
+    spread_out = {0, 1, len(states) // 4, len(states) - 1} if finite else {0}  # others are about to overflow
+    picked = sorted(spread_out & set(range(len(states))))
     empty = flat.new_empty(0)
     return OrbitEvidence(
         norms=flat.norm(dim=2),

@@ -53,7 +53,7 @@ def fixed_point(
     n_steps: int = 1000,
     memory: int = 5,
 ) -> FixedPoint:
-    """Solve x = T x for each sample. No gradient passes; see `emergence.blocks` for a block that differentiates.
+    """Solve x = T x for each sample. No gradient passes.
 
     Args:
         fn: T; maps a batch to a batch of the same shape, sample by sample.
@@ -129,7 +129,8 @@ class _History:
         steps = torch.stack(self.steps, 1)  # b m d
         differences = steps[:, :-1] - steps[:, -1:]
         gram = differences @ differences.mT
-        ridge = 1e-10 * gram.diagonal(dim1=1, dim2=2).amax(1).clamp(min=torch.finfo(z.dtype).tiny)
+        limits = torch.finfo(z.dtype)
+        ridge = max(1e-10, 10 * limits.eps) * gram.diagonal(dim1=1, dim2=2).amax(1) + limits.tiny
         gram = gram + ridge[:, None, None] * torch.eye(gram.shape[1], dtype=z.dtype, device=z.device)
         weights = torch.linalg.solve(gram, -(differences @ steps[:, -1, :, None])).squeeze(-1)  # b m-1
         values = torch.stack(self.values, 1)
