@@ -29,6 +29,7 @@ class LitLanguageModel(lightning.LightningModule):
         optim: learning rate, warm-up, decay.
 
     Example:
+        >>> import torch
         >>> lit = LitLanguageModel(GPTConfig(n_blocks=1), Optim(lr=3e-3))
         >>> lit(torch.zeros(2, 8, dtype=torch.long)).shape
         torch.Size([2, 8, 65])

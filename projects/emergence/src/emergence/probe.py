@@ -202,12 +202,13 @@ def _measure_states(call: LayerCall, options: _Options) -> None:
     x, y = call.x, call.y
     if options.normalize == "rms":
         x, y = per_token_rms(x), per_token_rms(y)
-    if options.mask is not None:
-        x, y = x * options.mask[..., None], y * options.mask[..., None]
+    mask = None if options.mask is None else options.mask.to(x.device)
+    if mask is not None:
+        x, y = x * mask[..., None], y * mask[..., None]
     if "relative_update" in options.metrics:
         norms = x.flatten(1).norm(dim=1)
         options.add("relative_update", ((y - x).flatten(1).norm(dim=1) / norms).mean())
-    tokens, images = _tokens(x, options.mask), _tokens(y, options.mask)
+    tokens, images = _tokens(x, mask), _tokens(y, mask)
     if "token_cosine" in options.metrics:
         options.add("token_cosine", nn.functional.cosine_similarity(tokens, images, dim=-1).mean())
     chosen = thin_out(len(tokens), options.generator).to(tokens.device)

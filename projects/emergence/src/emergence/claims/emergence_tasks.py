@@ -44,8 +44,8 @@ SETTINGS: Mapping[Scale, tuple[Training, Training]] = {
     Scale.SMOKE: (Training((1, 2), 60, 16, test=64, looks=2), Training((1, 2), 40, 16, test=64, looks=2)),
     Scale.CPU: (Training((1, 2), 600, 32), Training((1, 2, 4), 500, 64)),
     Scale.GPU: (
-        Training((1, 2, 4), 4000, 256, 1e-3, 256, 2048),
-        Training((1, 2, 4, 8), 8000, 256, 1e-3, 256, 2048),
+        Training((1, 2, 4), 2000, 256, 1e-3, 256, 2048),
+        Training((1, 2, 4, 8), 4000, 256, 1e-3, 256, 2048),
     ),
     Scale.PAPER: (
         Training((1, 2, 4, 8), 20_000, 512, 1e-3, 512, 8192),
