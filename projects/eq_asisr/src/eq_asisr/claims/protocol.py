@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
+from PIL import Image
 from torch import Tensor
 
 from eq_asisr.claims.far_scales import div2k_0803
@@ -134,7 +134,10 @@ def _sets() -> Iterator[Check]:
         if name == "Urban100" and len(EvaluationSet(name, scale, partial=True)) < 100:
             continue
         images = EvaluationSet(name, scale)
-        rows = [_by_protocols(images[i], scale, div2k is not None) for i in range(len(images))]
+        rows = [
+            _by_protocols(images[i], scale, _is_grey(images.files[i]), div2k is not None)
+            for i in range(len(images))
+        ]
         columns = [mean(list(column)) for column in zip(*rows)]
         expected = [(benchmark, "PSNR"), (classic, "PSNR"), (similarity, "SSIM")]
         labels = ["benchmark", "classic", "classic"]
@@ -145,11 +148,16 @@ def _sets() -> Iterator[Check]:
             yield Check(f"{name} ×{scale}, {label}", kind, value, found)
 
 
-def _by_protocols(pair: EvaluationPair, scale: int, rgb: bool) -> list[float]:
+def _is_grey(file: Path) -> bool:
+    """Whether a file has one channel. A grey image in three equal channels counts as colour (Set14 has one of each)."""
+    with Image.open(file) as image:
+        return len(image.getbands()) == 1
+
+
+def _by_protocols(pair: EvaluationPair, scale: int, grey: bool, rgb: bool) -> list[float]:
     """PSNR by `benchmark`; PSNR and SSIM by `classic`; PSNR by `div2k`."""
     large, true = bicubic_of(pair, "matlab").double(), pair.hr[None].double()
     found = [restoration_psnr(large, true, scale=scale).item()]
-    grey = torch.equal(true[:, 0], true[:, 1]) and torch.equal(true[:, 0], true[:, 2])
     y = (255 * (true[:, :1] if grey else luma(true))).round() / 255  # classic keeps grey images as they are
     up = (imresize(imresize(255 * y, 1 / scale), scale) / 255).clamp(0, 1)
     found.append(restoration_psnr(up, y, scale=scale, protocol="classic").item())
