@@ -15,6 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 MARGIN = 1.01  # power iteration finds a norm from below
+SPREAD = 0.3  # of the usual start of a convolution, added to an orthogonal matrix at its centre
 START, STEP, SETTLE = 50, 4, 50  # iterations at construction, per optimiser step, on leaving training
 
 
@@ -44,12 +45,14 @@ class OperatorNormConv(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(channels, channels, 3, 3))
         nn.init.kaiming_normal_(self.weight, nonlinearity="relu")
+        # Mostly an orthogonal mixing of channels, so that at the start no direction is damped much.
+        with torch.no_grad():
+            self.weight.mul_(SPREAD)
+            self.weight[:, :, 1, 1] += nn.init.orthogonal_(torch.empty(channels, channels))
         for name in ("left", "right"):
             vector = F.normalize(torch.randn(1, channels, *grid).flatten(1))
             self.register_buffer(name, vector.view(1, channels, *grid))
-        self.register_buffer(
-            "settled", torch.tensor(True)
-        )  # whether the vectors belong to the weight as it is
+        self.register_buffer("settled", torch.tensor(True))  # whether they belong to the weight as it is
         self.seen = -1
         self._iterate(START)
 
@@ -147,7 +150,7 @@ class ContractiveCell(Cell):
     Args:
         channels: C.
         grid: (h, w) of the feature images; the norms belong to this size.
-        gamma: γ; None learns it, beginning at σ(2) = 0.88.
+        gamma: γ; None learns a, which begins at 2: γ = 0.98.
 
     Example:
         >>> cell = ContractiveCell(4, (4, 6))
@@ -163,7 +166,7 @@ class ContractiveCell(Cell):
         self.conv1 = OperatorNormConv(channels, self.grid)
         self.conv2 = OperatorNormConv(channels, self.grid)
         self.bias = nn.Parameter(torch.zeros(channels))
-        self.a = nn.Parameter(torch.zeros(())) if gamma is None else None
+        self.a = nn.Parameter(torch.full((), 2.0)) if gamma is None else None
         self.fixed_gamma = gamma
 
     @property
