@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import icenet.claims
 from icenet.claims import accuracy, adaptivity, error_rate, generalisation, memory, stability, tradeoff
@@ -426,8 +426,7 @@ def test_objectives_weigh_the_penalty() -> None:
         seeded(0, lambda g=g: stability.ICENet("nr_v2x_15", 8, jac_reg=g, **options)).train()
         for g in (0.0, 10.0)  # type: ignore[misc,arg-type]
     )
-    assert float(implicit_objective(regularised, slots)) > float(implicit_objective(free, slots))
-    assert isinstance(free, nn.Module)
+    assert implicit_objective(regularised, slots) > implicit_objective(free, slots)
 
 
 def test_a_network_that_does_not_settle_fails_the_claims() -> None:
@@ -445,8 +444,8 @@ def test_a_network_that_does_not_settle_fails_the_claims() -> None:
 
 
 def test_memory_path() -> None:
-    rows = [memory.measure_depth(tau, 2, "tiny", Setting(), 0, CPU) for tau in (5, 10)]
+    rows = [memory.measure_depth(tau, 2, "tiny", Setting(), 0, CPU) for tau in (5, 20)]
     measurement = memory.report(rows, on_device=False)
     assert measurement.values["parameters_identical_for_all_depths"] is True
     assert measurement.ours == pytest.approx(1, abs=0.01)
-    assert measurement.baseline > 1.5
+    assert measurement.baseline > 2

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Complex, Float
+from matplotlib.ticker import LogLocator, NullFormatter
 from torch import Tensor
 
 from tenfold.claims import Figure
@@ -82,7 +83,7 @@ def iterations_over_snr(
     Args:
         name: file-name stem.
         counts: SNR in dB -> first-hit counts of its slots.
-        cap: τ, drawn as a guide.
+        cap: τ, drawn as a guide if a slot comes near it.
         title: the picture's title.
         alt: what the picture shows.
     """
@@ -98,7 +99,8 @@ def iterations_over_snr(
             axes.plot(x, y, ls="", marker="o", ms=3, alpha=0.25, color=PALETTE[0])
         means = [float(np.mean(counts[ratio])) for ratio in ratios]
         axes.plot(ratios, means, color=OTHER, lw=2.3, marker="o", label="mean")
-        axes.axhline(cap, color=OTHER, lw=1, ls="--", label=f"cap τ = {cap}")
+        if 2 * max(max(found) for found in counts.values()) > cap:
+            axes.axhline(cap, color=OTHER, lw=1, ls="--", label=f"cap τ = {cap}")
         axes.set(xlabel=SNR, ylabel="evaluations of the block")
         axes.set_title(title, pad=12)
         axes.legend(loc="best", fontsize=12)
@@ -157,8 +159,19 @@ def _point_colour(label: str) -> str:
 
 def memory_over_depth(name: str, lines: Mapping[str, Curve], title: str, alt: str) -> Figure:
     """Bytes that a training step keeps for the backward pass, over the number of evaluations; both logarithmic."""
-    labels = Labels(title, "evaluations of the block, τ", "saved for the backward pass (MiB)", alt)
-    return curves(name, lines, labels, Look("xy", colours(list(lines))))
+    with sheet() as picture:
+        axes = picture.axes[0]
+        draw(axes, lines, Look("xy", colours(list(lines))))
+        depths = sorted({depth for x, _ in lines.values() for depth in x})
+        axes.set_xticks(depths, [f"{depth:g}" for depth in depths])
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(LogLocator(base=2.0))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set(xlabel="evaluations of the block, τ", ylabel="saved for the backward pass (MiB)")
+        axes.set_title(title, pad=12)
+        axes.legend(loc="best", fontsize=12)
+        return picture.figure(name, alt)
 
 
 @dataclass(frozen=True)
