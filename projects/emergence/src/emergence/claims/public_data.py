@@ -218,7 +218,7 @@ def on_the_grid(n_starts: int, seed: int) -> tuple[Table, dict[str, Value]]:
     """The same question where depth is known: small models of Gadre et al., the best run of each depth and width."""
     rows = load_gadre_grid()
     rows = rows.assign(n_data=rows["n_tokens"].astype(float))
-    body = []
+    body: list[tuple[Value, ...]] = []
     errors: dict[str, list[float]] = {}
     values: dict[str, Value] = {}
     for name, form in GRID_LAWS.items():

@@ -60,7 +60,7 @@ class TaskSequences(Dataset[Batch]):
         return drawn.tokens, drawn.targets
 
 
-def _whole(batch: Batch) -> Batch:
+def _whole(batch: Any) -> Any:
     """Batches are made at once, not gathered from single items."""
     return batch
 

@@ -75,7 +75,7 @@ class FitResult:
         """Parameter -> percentile interval of the bootstrap; empty without bootstrap."""
         tail = (1 - self.level) / 2
         return {
-            name: (float(self.draws[name].quantile(tail)), float(self.draws[name].quantile(1 - tail)))
+            str(name): (float(self.draws[name].quantile(tail)), float(self.draws[name].quantile(1 - tail)))
             for name in self.draws
         }
 
@@ -91,7 +91,10 @@ class FitResult:
         """
         if self.draws.empty:
             raise ValueError("the fit has no bootstrap; fit with bootstrap=200 or more")
-        found = [self.law.with_params(draw).predict(rows) for draw in self.draws.to_dict("records")]
+        found = [
+            self.law.with_params(dict(zip(self.law.names, draw, strict=True))).predict(rows)
+            for draw in self.draws.to_numpy(dtype=float)
+        ]
         tail = (1 - self.level) / 2
         low, high = np.quantile(found, (tail, 1 - tail), axis=0)
         return low, high

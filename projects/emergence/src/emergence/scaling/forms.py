@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 
 from .laws import Combine, KaplanLaw, ScalingLaw, SumLaw, Term
 
-Depth = TypeVar("Depth", float, np.ndarray)
+Depth = TypeVar("Depth", float, np.ndarray, "pd.Series[float]")
 
 STEPS_DEPTH_DATA = ("steps", "depth", "data")
 

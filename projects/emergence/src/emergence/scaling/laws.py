@@ -354,7 +354,7 @@ def column(rows: pd.DataFrame, name: str) -> Float64[Array, "n"]:
         ValueError: missing, not finite, not above 0, or parameters where blocks are expected.
     """
     if name not in rows:
-        raise ValueError(_missing(name, rows.columns))
+        raise ValueError(_missing(name, list(map(str, rows.columns))))
     values = np.asarray(rows[name], dtype=float)
     if not np.isfinite(values).all():
         raise ValueError(
@@ -373,7 +373,7 @@ def column(rows: pd.DataFrame, name: str) -> Float64[Array, "n"]:
 
 
 def _missing(name: str, there: Sequence[str]) -> str:
-    text = f"the data have no column {name!r}; they have {', '.join(map(str, there))}"
+    text = f"the data have no column {name!r}; they have {', '.join(there)}"
     if name == "n_blocks" and "n_params" in there:
         text += "; λ^P needs a number of blocks: use the depth, or effective_depth(n_params)"
     elif name in ("n_steps", "n_blocks", "n_data"):
