@@ -114,6 +114,24 @@ def test_the_jacobian_penalty_is_part_of_what_is_minimised() -> None:
     assert numbers(run, "train")["penalty"] > 0
 
 
+def test_the_warm_up_is_four_plain_iterations_then_the_solver_runs() -> None:
+    module = LitChannelEstimator(implicit(solver={"eps": 1e-4, "tau": 12}), warm_up_steps=2)
+    assert isinstance(module.model, ICENet)
+    seen: list[int] = []
+
+    def remember(model: ICENet, inputs: Any, output: Any) -> None:
+        if model.training:
+            seen.append(int(output[1].nfe.max()))
+
+    module.model.register_forward_hook(remember)
+    trainer(1).fit(module, data(steps=3))
+    assert seen[:2] == [4, 4]
+    assert seen[2] > 4
+    assert module.model.layer.grad == "ift"
+    with pytest.raises(ValueError, match="0 for a model without an implicit layer, got 5 with SimpleNet"):
+        LitChannelEstimator(SimpleNet("nr_v2x_15"), warm_up_steps=5)
+
+
 @pytest.mark.parametrize("loss", ["nmse", "mse", "huber"])
 def test_losses(loss: str) -> None:
     module = LitChannelEstimator(SimpleNet("nr_v2x_15"), loss=loss)  # type: ignore[arg-type]

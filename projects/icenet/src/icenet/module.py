@@ -2,6 +2,8 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal, get_args
 
 import lightning
@@ -23,6 +25,7 @@ Loss = Literal["nmse", "mse", "huber"]
 Schedule = Literal["cosine", "halve"]
 QUANTILES = (0.5, 0.9, 0.99)
 """Of the residuals; the last says whether a few slots are left behind."""
+WARM_UP_DEPTH = 4
 LOOSE = 1e-2
 """The tolerance that at least 95 % of the slots must reach, whatever the model's own is (claim C1)."""
 
@@ -44,6 +47,8 @@ class LitChannelEstimator(lightning.LightningModule):
         halve_every: epochs.
         loss: "nmse" (ratio of sums over the batch), "mse", or "huber" with δ = 1 (attention models, §5).
         weight_decay: L2 penalty on the weights.
+        warm_up_steps: first steps in which a model with an implicit layer is trained as `WARM_UP_DEPTH` plain iterations
+            with ordinary backpropagation, cheaper while its features still mean nothing (§5).
         min_converged: least share of validation slots that must reach 1e-2.
         snr_bin: width in dB of the bins that SNRs are reported in.
 
@@ -65,6 +70,7 @@ class LitChannelEstimator(lightning.LightningModule):
         halve_every: int = 20,
         loss: Loss = "nmse",
         weight_decay: float = 0.0,
+        warm_up_steps: int = 0,
         min_converged: float = 0.95,
         snr_bin: float = 5.0,
     ):
@@ -78,12 +84,17 @@ class LitChannelEstimator(lightning.LightningModule):
             raise ValueError(
                 f"weight_decay must be at least 0 and min_converged between 0 and 1, got {weight_decay} and {min_converged}"
             )
+        if warm_up_steps < 0 or (warm_up_steps and not isinstance(model, ICENet)):
+            raise ValueError(
+                f"warm_up_steps must be at least 0, and 0 for a model without an implicit layer, got {warm_up_steps} "
+                f"with {type(model).__name__}"
+            )
         for name, choice, allowed in (("schedule", schedule, Schedule), ("loss", loss, Loss)):
             if choice not in get_args(allowed):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(allowed))}, got {choice!r}")
         self.model = model
         self.lr, self.final_lr, self.weight_decay = lr, final_lr, weight_decay
-        self.schedule, self.halve_every = schedule, halve_every
+        self.schedule, self.halve_every, self.warm_up_steps = schedule, halve_every, warm_up_steps
         self.loss_name, self.min_converged, self.snr_bin = loss, min_converged, snr_bin
         self.converged: float | None = None
         self._seen = _Tally()
@@ -95,7 +106,9 @@ class LitChannelEstimator(lightning.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         if isinstance(self.model, ICENet):
-            h_hat, info = self.model(batch["ls"], batch["noise_var"], return_info=True)
+            warming_up = self.global_step < self.warm_up_steps
+            with _unrolled(self.model, warming_up) as stop:
+                h_hat, info = self.model(batch["ls"], batch["noise_var"], return_info=True, **stop)
             penalty = info.penalty
             self._log("train", {"nfe": info.nfe.double().mean(), "penalty": penalty.detach()})
         else:
@@ -183,6 +196,20 @@ class LitChannelEstimator(lightning.LightningModule):
                 on_step=False,
                 sync_dist=True,
             )
+
+
+@contextmanager
+def _unrolled(model: ICENet, active: bool) -> Iterator[dict[str, Any]]:
+    """If active, the model with ordinary backpropagation through its iterations; gives the arguments that make them few."""
+    if not active:
+        yield {}
+        return
+    layer = model.layer
+    grad, layer.grad = layer.grad, "unroll"
+    try:
+        yield {"eps": 0.0, "tau": WARM_UP_DEPTH}
+    finally:
+        layer.grad = grad
 
 
 class _Tally:
