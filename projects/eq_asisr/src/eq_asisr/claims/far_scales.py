@@ -31,6 +31,10 @@ PLANS: dict[Scale, tuple[Size, tuple[int, ...], tuple[int, ...]]] = {
     "C6",
     "Equal quality far outside the scales of the training",
     source="abstract; criteria inferred",
+    known_gaps={
+        "cpu": "EQ − plain after 2,000 steps: −0.043, −0.020, −0.063 dB at ×6 and ×8, and −0.054, +0.073, −0.147 dB at ×12 and ×30 "
+        "(seeds 0, 1, 2), where −0.05 dB are allowed"
+    },
 )
 def far_outside_the_training(scale: Scale, seed: int) -> Measurement:
     """Trained on ×1 … ×4, tested at ×6 and ×8 on Set5 and Set14, and at ×12 … ×30 on two images of more than 1,400 pixels.
