@@ -62,6 +62,10 @@ class ExactRateBlock(nn.Module):
         0.5
     """
 
+    q: Float[Tensor, "dim dim"]
+    c: Float[Tensor, "dim"]
+    u: Float[Tensor, "dim d_in"]
+
     def __init__(
         self,
         dim: int,
@@ -113,6 +117,9 @@ class TanhBlock(nn.Module):
         >>> TanhBlock(4, 0.9)(torch.ones(2, 4, dtype=torch.float64)).abs().max().item() < 1
         True
     """
+
+    weight: Float[Tensor, "dim dim"]
+    bias: Float[Tensor, "dim"]
 
     def __init__(
         self,

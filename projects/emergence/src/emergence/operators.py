@@ -25,6 +25,8 @@ class MatrixBlock(nn.Module):
         tensor([[2., 3.]])
     """
 
+    matrix: Float[Tensor, "d d"]
+
     def __init__(self, matrix: Float[Tensor, "d d"]):
         super().__init__()
         if matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:

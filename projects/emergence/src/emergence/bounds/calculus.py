@@ -13,7 +13,7 @@ which asks `bound_of(child, domain, f"{name}.child")` for its children.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from torch import nn
 
@@ -102,7 +102,8 @@ class LipBound:
         return self.scaled(scale) + LipBound.identity()
 
 
-Rule: TypeAlias = Callable[[nn.Module, Domain, str], tuple[LipBound, Domain]]
+# the first argument is the kind of module the rule is registered for
+Rule: TypeAlias = Callable[[Any, Domain, str], tuple[LipBound, Domain]]
 RULES: dict[type[nn.Module], Rule] = {}
 
 

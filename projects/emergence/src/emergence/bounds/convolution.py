@@ -9,7 +9,7 @@ on M equidistant points (Ehlich and Zeller).
 
 import math
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -20,7 +20,8 @@ from ..lipschitz.estimates import LipEstimate
 from ..lipschitz.local import local_lipschitz
 from .calculus import Domain, LipBound, register_rule
 
-Convolution: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d
+Convolution: TypeAlias = nn.modules.conv._ConvNd
+Pool: TypeAlias = Any  # torch's pooling layers have no type in common that knows kernel_size and stride
 _STRAIGHT = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 OVERSAMPLING = 16
@@ -75,7 +76,7 @@ def symbol_supremum(weight: Float[Tensor, "o i ..."], *, groups: int = 1) -> flo
     return min(by_grid, by_taps)
 
 
-def convolution_bound(conv: nn.Module, size: Sequence[int] | None = None) -> float:
+def convolution_bound(conv: Convolution, size: Sequence[int] | None = None) -> float:
     """An upper bound of the norm of a convolution layer on inputs of a size, or of every size.
 
     Args:
@@ -106,7 +107,7 @@ def convolution_bound(conv: nn.Module, size: Sequence[int] | None = None) -> flo
 
 
 def convolution_norm(
-    conv: nn.Module, size: Sequence[int], *, n_iter: int = 50, generator: torch.Generator | None = None
+    conv: Convolution, size: Sequence[int], *, n_iter: int = 50, generator: torch.Generator | None = None
 ) -> LipEstimate:
     """Both sides: Lanczos iteration on the operator itself from below, `convolution_bound` from above.
 
@@ -158,7 +159,7 @@ def max_pool(module: nn.MaxPool2d, domain: Domain, name: str) -> tuple[LipBound,
     return LipBound.of(name, math.sqrt(_overlap(*_window(module)))), domain.with_radius(None)
 
 
-def _axes(module: nn.Module) -> int:
+def _axes(module: Pool) -> int:
     return int(type(module).__name__[-2])
 
 
@@ -166,7 +167,7 @@ def _tuple(value: int | Sequence[int], n: int) -> tuple[int, ...]:
     return (value,) * n if isinstance(value, int) else tuple(value)
 
 
-def _window(module: nn.Module) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _window(module: Pool) -> tuple[tuple[int, ...], tuple[int, ...]]:
     n = _axes(module)
     return _tuple(module.kernel_size, n), _tuple(module.stride, n)
 
@@ -176,7 +177,7 @@ def _overlap(kernel: Sequence[int], stride: Sequence[int]) -> int:
     return math.prod(-(-k // s) for k, s in zip(kernel, stride, strict=True))
 
 
-def _total_padding(conv: nn.Module) -> list[tuple[int, int]]:
+def _total_padding(conv: Convolution) -> list[tuple[int, int]]:
     """Pixels added before and after, for each spatial axis."""
     taps = conv.weight.shape[2:]
     if isinstance(conv.padding, str):
@@ -187,7 +188,7 @@ def _total_padding(conv: nn.Module) -> list[tuple[int, int]]:
     return [(p, p) for p in conv.padding]
 
 
-def _copies(conv: nn.Module) -> float:
+def _copies(conv: Convolution) -> float:
     """√(how often one input pixel can appear in the padded image), which is the norm of the padding."""
     if conv.padding_mode == "zeros" or isinstance(conv, _TRANSPOSED):
         return 1.0
