@@ -215,10 +215,11 @@ def accuracy_table(turns: Sequence[int], accuracy: Mapping[str, Mapping[int, flo
 
 def picture(distances: Mapping[str, Tensor], law: Decay) -> Figure:
     turns = list(map(float, range(65)))
+    fitted = [law.constant * law.rate**p for p in turns]
     lines = {
         "certified loop": (turns, distances["certified"].tolist()),
         "unconstrained loop, normalised": (turns, distances["free"].tolist()),
-        f"fit, rate {law.rate:.3f}": (turns, [law.constant * law.rate**p for p in turns]),
+        f"fit, rate {law.rate:.3f}": (turns, [fit if fit > 1e-16 else math.nan for fit in fitted]),
     }
     return depth_limits(
         "distance-to-the-limit",
