@@ -73,8 +73,9 @@ def condensing(scale: Scale, seed: int) -> Measurement:
     first and last block.
     smoke (L4, 60 steps): the untrained control is flat (largest over smallest singular value <= 1.6), and every block obeys
     e_m(T(D)) <= 2 Lip(T|D) e_m(D).
-    The rate is 1e-3, at which both places of the norm train. The criterion depends on it: at 3e-3, where pre-LN has a lower
-    loss, the first trial (seed 0) gave 1.60 in the last block; that rate is measured, too, without a condition.
+    The rate is 1e-3, at which both places of the norm train and whose profile the notes give (§7.2). The criterion depends
+    on it: at 3e-3, where pre-LN has a lower loss, the first trial (seed 0) gave 1.60 in the last block; that rate is
+    measured, too, without a condition.
     paper: every checkpoint in `hugging-face/` of the data folder, by its relative updates; the criterion is Spearman <= −0.8
     over the first half of the blocks for each (the last blocks of language models write the prediction).
     """
