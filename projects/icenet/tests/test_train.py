@@ -45,6 +45,14 @@ def test_commands_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in shown for name in COMMANDS)
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_there_and_explains_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([name, "--help"])
+    assert stop.value.code == 0
+    assert f"icenet {name}" in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("ignore::icenet.ofdm.channel.CyclicPrefixWarning")  # ETU in robust and paper
 @pytest.mark.parametrize("name", PRESETS)
 def test_network_and_data_of_a_preset_fit_each_other(name: str) -> None:
