@@ -146,6 +146,20 @@ def test_generators_make_runs_alike():
     assert torch.equal(a, b)
 
 
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["power", "lanczos", "exact"])
+def test_devices_agree(method):
+    attention = DotAttention(8, 2).double().eval()
+    x = torch.randn(3, 5, 8, dtype=torch.float64)
+    found = {}
+    for device in ("cpu", "cuda"):
+        generator = torch.Generator().manual_seed(0)  # on the CPU: the same starts for both
+        found[device] = local_lipschitz(
+            attention.to(device), x.to(device), method=method, generator=generator
+        ).lower.cpu()
+    torch.testing.assert_close(found["cuda"], found["cpu"], rtol=1e-9, atol=0)
+
+
 def test_smallest_singular_value():
     x = torch.randn(2, 4, dtype=torch.float64)
     low = smallest_singular_value(linear([3.0, 1.0, 0.5, 0.1]), x)

@@ -75,12 +75,14 @@ from .models.looped_gpt import build_model as build_model
 from .models.tiny_gpt import LanguageModel as LanguageModel
 from .models.tiny_gpt import TinyGPT as TinyGPT
 from .module import LitLanguageModel as LitLanguageModel
+from .module import WebTokensDataModule as WebTokensDataModule
 from .operators import MatrixBlock as MatrixBlock
 from .operators import NegIdentity as NegIdentity
 from .operators import ProjectionBlock as ProjectionBlock
 from .operators import RotationBlock as RotationBlock
 from .operators import ZooEntry as ZooEntry
 from .operators import operator_zoo as operator_zoo
+from .optim import Optim as Optim
 from .pretrained import load_model as load_model
 from .probe import LayerProfile as LayerProfile
 from .probe import probe_layers as probe_layers

@@ -98,7 +98,7 @@ class ExactRateBlock(nn.Module):
 
     def fixed_point(self, x: Float[Tensor, "... d_in"] | None = None) -> Float[Tensor, "... dim"]:
         """(I − λQ)⁻¹ (c + U x); for λ = 1 it may not exist, and the linear solver says so."""
-        matrix = torch.eye(self.dim, dtype=self.q.dtype) - self.lam * self.q
+        matrix = torch.eye(self.dim, dtype=self.q.dtype, device=self.q.device) - self.lam * self.q
         return torch.linalg.solve(matrix, self._shift(x).unsqueeze(-1)).squeeze(-1)
 
 
