@@ -443,6 +443,37 @@ def test_a_network_that_does_not_settle_fails_the_claims() -> None:
         settles(small(), tests)
 
 
+@pytest.mark.parametrize("full", [False, True])
+def test_tradeoff_path(full: bool) -> None:
+    budget = replace(BUDGETS[Scale.CPU], recipe=Recipe(2, batch_size=4))
+    tests = draw_tests(V2X, 4, 0, tradeoff.SNRS)
+    measurement = tradeoff.comparison(budget, V2X, tests, tests, 0, full=full)
+    names = [row[0] for row in measurement.tables[2].rows]
+    assert names[:5] == ["ICENet", *(f"StackedCE({n})" for n in (1, 2, 4, 8))]
+    assert len(names) == (10 if full else 5)
+    assert [figure.name for figure in measurement.figures] == ["residual-per-iteration", "macs-nmse"]
+    if full:
+        ours = measurement.tables[2].rows[0][1]
+        assert all(
+            row[1] <= ours for row in measurement.tables[2].rows[6:]
+        )  # as wide as ICENet's parameters allow
+
+
+def test_adaptivity_and_stability_paths() -> None:
+    tests = draw_tests(V2X, 4, 0)
+    recipe = Recipe(2, batch_size=4, rates=(ALONE,))
+    outcomes = {
+        one.name: contest(one, V2X, recipe, 0, CPU, None) for one in stability.contenders(V2X, "tiny")
+    }
+    found = {name: stability.settle(one, tests, radii=2) for name, one in outcomes.items()}
+    assert all(len(one.trace) == 4 * len(SNRS) for one in found.values())
+    assert stability.report(found, outcomes, full=True).figures[0].name == "residual-cells"
+    model = outcomes[stability.CONTRACTIVE].model
+    measurement = adaptivity.report(model, tests, tests, failure="a loss")  # type: ignore[arg-type]
+    assert not measurement.passed
+    assert len(measurement.tables[0].rows) == len(SNRS)
+
+
 def test_memory_path() -> None:
     rows = [memory.measure_depth(tau, 2, "tiny", Setting(), 0, CPU) for tau in (5, 20)]
     measurement = memory.report(rows, on_device=False)

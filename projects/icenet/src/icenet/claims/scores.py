@@ -1,10 +1,11 @@
 """How the claims judge an estimator: NMSE at each SNR, and for implicit networks how many evaluations that took."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor, nn
 
@@ -97,12 +98,11 @@ def solve_slots(
     for part in chunks(slots):
         h, info = model(part.ls, part.noise_var, eps=eps, tau=tau, return_info=True)
         parts.append(Solved(h, info.nfe, info.converged, info.trace))
-    longest = max(part.trace.shape[1] for part in parts)
     return Solved(
         torch.cat([part.h for part in parts]),
         torch.cat([part.nfe for part in parts]),
         torch.cat([part.converged for part in parts]),
-        torch.cat([_padded(part.trace, longest) for part in parts]),
+        joined([part.trace for part in parts]),
     )
 
 
@@ -118,9 +118,10 @@ def settles(model: nn.Module, tests: Tests) -> dict[str, bool]:
     return {"95_percent_reach_1e-2_within_30": share >= 0.95}
 
 
-def _padded(trace: Float[Tensor, "b n"], length: int) -> Float[Tensor, "b length"]:
-    filler = trace.new_full((len(trace), length - trace.shape[1]), math.nan)
-    return torch.cat([trace, filler], dim=1)
+def joined(traces: Sequence[Float[Tensor, "b n"]]) -> Float[Tensor, "sum_b longest"]:
+    """Traces of several batches below each other, the shorter ones filled with NaN."""
+    longest = max(trace.shape[1] for trace in traces)
+    return torch.cat([F.pad(trace, (0, longest - trace.shape[1]), value=math.nan) for trace in traces])
 
 
 def comparison_table(name: str, found: Mapping[str, NMSEs], outcomes: Mapping[str, Outcome]) -> Table:

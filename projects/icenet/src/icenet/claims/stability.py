@@ -15,7 +15,7 @@ from ..implicit.layer import ImplicitLayer
 from ..implicit.solvers import SolverConfig
 from .budget import ALONE, BUDGETS
 from .networks import GAMMA_J, icenet
-from .scores import average, chunks, finite, nmse_in_db, solve_slots
+from .scores import average, chunks, finite, joined, nmse_in_db, solve_slots
 from .setting import Setting, Tests, draw_tests, setting_for
 from .training import Contender, Outcome, Recipe, contest, derive, device_for, in_words, seeded
 
@@ -158,12 +158,8 @@ def settle(outcome: Outcome, tests: Tests, radii: int = 16) -> Settled:
     first = [next(chunks(slots, radii)) for slots in tests.values()]
     found = [model.spectral_radius(part.ls, generator=_probe(part.ls.device)) for part in first]
     errors = {snr: nmse_in_db(solved[snr].h, slots.h) for snr, slots in tests.items()}
-    width = max(one.trace.shape[1] for one in solved.values())
-    traces = [
-        nn.functional.pad(one.trace, (0, width - one.trace.shape[1]), value=torch.nan)
-        for one in solved.values()
-    ]
-    return Settled(float(torch.cat(found).median()), torch.cat(traces), average(errors))
+    traces = joined([one.trace for one in solved.values()])
+    return Settled(float(torch.cat(found).median()), traces, average(errors))
 
 
 def _probe(device: torch.device) -> torch.Generator:

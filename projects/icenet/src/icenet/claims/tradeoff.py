@@ -16,7 +16,7 @@ from ..figures import cost_against_error, residual_per_iteration
 from ..implicit.solvers import SolverConfig
 from .budget import ALONE, BUDGETS, Budget
 from .networks import icenet, plain_objective
-from .scores import Solved, average, finite, judge, nmse_in_db, solve_slots, validation_score
+from .scores import Solved, average, finite, joined, judge, nmse_in_db, solve_slots, validation_score
 from .setting import Setting, Tests, draw_tests, setting_for
 from .training import Contender, Outcome, contest, count_parameters, derive, device_for, in_words, seeded
 
@@ -143,9 +143,7 @@ def comparison(
             _stacks_table(ours, by_tolerance[-1], rivals, errors),
         ],
         figures=[
-            _residual_picture(
-                {"ICENet": torch.cat([found.trace for found in solved])}, 1e-2, "trained ICENet"
-            ),
+            _residual_picture({"ICENet": joined([found.trace for found in solved])}, 1e-2, "trained ICENet"),
             _pareto(by_cap, rivals, errors),
         ],
     )
