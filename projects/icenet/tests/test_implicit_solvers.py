@@ -2,9 +2,10 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from icenet.implicit.anderson import mixing_weights
+from icenet.implicit.anderson import mend_weights, solve_bordered
 from icenet.implicit.solvers import SolverConfig, SolverDivergedError, first_hits, solve
 
 METHODS = ("anderson", "fixed_point", "broyden")
@@ -218,7 +219,11 @@ def test_a_singular_system_raises_lambda_then_takes_a_plain_step():
     gram = torch.ones(3, 2, 2, dtype=torch.float64)
     gram[1] = torch.eye(2)
     gram[2] = torch.nan
-    alpha, raises, plain = mixing_weights(gram, 0.0, False, newest=1, precision=1e-7)
+    system = F.pad(gram, (1, 0, 1, 0), value=1.0)
+    system[:, 0, 0] = 0
+    alpha, good = solve_bordered(system, 0.0, False, precision=1e-7)
+    assert good.tolist() == [False, True, False]
+    alpha, raises, plain = mend_weights(alpha, good, system, 0.0, False, newest=1, precision=1e-7)
     torch.testing.assert_close(alpha[0], torch.tensor([0.5, 0.5], dtype=torch.float64))
     torch.testing.assert_close(alpha[1], torch.tensor([0.5, 0.5], dtype=torch.float64))
     assert alpha[2].tolist() == [0.0, 1.0]

@@ -10,7 +10,7 @@ autocast are kept out). The small systems are solved in float64.
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 RAISES = 5  # tenfold raises of λ before a plain step is taken
@@ -32,7 +32,9 @@ class Anderson:
         self.beta, self.lam, self.relative = beta, lam, relative
         self.f = like.new_empty(batch, m, size)
         self.g = like.new_empty(batch, m, size)
-        self.gram = torch.zeros(batch, m, m, dtype=torch.float64, device=like.device)
+        self.system = torch.zeros(batch, m + 1, m + 1, dtype=torch.float64, device=like.device)
+        self.system[:, 0, 1:] = 1
+        self.system[:, 1:, 0] = 1
         self.count = 0
         self.ridge_raises = torch.zeros(batch, dtype=torch.long, device=like.device)
         self.plain_steps = torch.zeros_like(self.ridge_raises)
@@ -41,92 +43,106 @@ class Anderson:
         self, x: Float[Tensor, "b d"], f: Float[Tensor, "b d"], g: Float[Tensor, "b d"]
     ) -> Float[Tensor, "b d"]:
         """The point after x, whose evaluation was f, with g = f - x."""
-        slot, m = self.count % self.f.shape[1], self.f.shape[1]
-        self.f[:, slot], self.g[:, slot] = f, g
+        m = self.f.shape[1]
+        slot = self.count % m
         self.count += 1
         n = min(self.count, m)
+        self.f[:, slot], self.g[:, slot] = f, g
         row = _products(self.g[:, :n], g)
-        self.gram[:, slot, :n] = row
-        self.gram[:, :n, slot] = row
+        self.system[:, slot + 1, 1 : n + 1] = row
+        self.system[:, 1 : n + 1, slot + 1] = row
         if self.count == 1:  # two evaluations precede the first mixing
             return f if self.beta == 1 else f - (1 - self.beta) * g
-        precision = torch.finfo(f.dtype).eps
-        alpha, raises, plain = mixing_weights(self.gram[:, :n, :n], self.lam, self.relative, slot, precision)
-        self.ridge_raises += raises
-        self.plain_steps += plain
-        alpha = alpha.to(f.dtype)
+        alpha = self._weights(n, slot, torch.finfo(f.dtype).eps).to(f.dtype)
         mixed = _mix(alpha, self.f[:, :n])
         return mixed if self.beta == 1 else mixed - (1 - self.beta) * _mix(alpha, self.g[:, :n])
 
+    def _weights(self, n: int, slot: int, precision: float) -> Float[Tensor, "b n"]:
+        system = self.system[:, : n + 1, : n + 1]
+        alpha, good = solve_bordered(system, self.lam, self.relative, precision)
+        if not bool(good.all()):
+            alpha, raises, plain = mend_weights(alpha, good, system, self.lam, self.relative, slot, precision)
+            self.ridge_raises += raises
+            self.plain_steps += plain
+        return alpha
+
     def keep(self, rows: Int[Tensor, "n"]) -> None:
-        """Forget the samples that are not in `rows`."""
-        n = min(self.count, self.f.shape[1])
-        for name in ("f", "g"):
+        """Forget the samples that are not in `rows`; the histories of those that keep their place are not moved."""
+        moved = (rows != torch.arange(len(rows), device=rows.device)).nonzero()[:, 0]
+        for name in ("f", "g", "system", "ridge_raises", "plain_steps"):
             old = getattr(self, name)
-            new = old.new_empty(len(rows), *old.shape[1:])
-            new[:, :n] = old[:, :n][rows]
-            setattr(self, name, new)
-        self.gram = self.gram[rows]
-        self.ridge_raises, self.plain_steps = self.ridge_raises[rows], self.plain_steps[rows]
+            old[moved] = old[rows[moved]]
+            setattr(self, name, old[: len(rows)])
 
 
-def mixing_weights(
-    gram: Float[Tensor, "b n n"], lam: float, relative: bool, newest: int, precision: float
-) -> tuple[Float[Tensor, "b n"], Int[Tensor, "b"], Int[Tensor, "b"]]:
-    """α of each sample; where its system is singular, λ is raised tenfold up to five times, then α picks the newest.
+def solve_bordered(
+    system: Float[Tensor, "b n+1 n+1"], lam: float, relative: bool, precision: float
+) -> tuple[Float[Tensor, "b n"], Bool[Tensor, "b"]]:
+    """α of each sample, and whether its system can be trusted.
+
+    It cannot if there is a zero pivot, or if weights are so large that mixing loses half the digits.
 
     Args:
-        gram: GGᵀ in float64.
+        system: [[0, 1ᵀ], [1, GGᵀ]] in float64.
         lam: λ.
         relative: whether λ is measured in the diagonal of GGᵀ.
-        newest: index of the newest evaluation, for the plain step.
         precision: unit of round-off of the features that GGᵀ was computed from.
+    """
+    system = system.clone()
+    diagonal = system.diagonal(dim1=1, dim2=2)[:, 1:]
+    if relative:
+        diagonal.mul_(1 + lam)
+    else:
+        diagonal.add_(lam)
+    return _solve(system, precision)
+
+
+def mend_weights(
+    alpha: Float[Tensor, "b n"],
+    good: Bool[Tensor, "b"],
+    system: Float[Tensor, "b n+1 n+1"],
+    lam: float,
+    relative: bool,
+    newest: int,
+    precision: float,
+) -> tuple[Float[Tensor, "b n"], Int[Tensor, "b"], Int[Tensor, "b"]]:
+    """Where a system is singular, λ is raised tenfold up to five times; then α picks the newest evaluation, a plain step.
+
+    Args:
+        alpha, good: of `solve_bordered` for the same system and λ.
+        newest: index of the newest evaluation.
 
     Returns:
         α, the raises of λ, and 1 where the step is plain.
     """
-    diagonal = gram.diagonal(dim1=1, dim2=2)
-    scale = diagonal.amax(1)
-    scale = torch.where((scale > 0) & scale.isfinite(), scale, 1.0)
-    gram = gram / scale[:, None, None]
-    weight = gram.diagonal(dim1=1, dim2=2) if relative else (1 / scale)[:, None].expand_as(diagonal)
-    largest = precision**-0.5
-    alpha, good = _bordered(gram, lam * weight, largest)
-    raises = torch.zeros(len(gram), dtype=torch.long, device=gram.device)
-    plain = torch.zeros_like(raises)
-    if bool(good.all()):
-        return alpha, raises, plain
-    for attempt in range(1, RAISES + 1):
+    energy = system.diagonal(dim1=1, dim2=2)[:, 1:]
+    largest = energy.amax(1, keepdim=True)
+    floor = precision * torch.where(largest > 0, largest, 1.0)  # λ may be 0, or too small beside GGᵀ to count
+    ridge = torch.maximum(lam * (energy if relative else torch.ones_like(energy)), floor)
+    alpha, good = alpha.clone(), good.clone()
+    raises = torch.zeros(len(alpha), dtype=torch.long, device=alpha.device)
+    for _ in range(RAISES):
         bad = (~good).nonzero()[:, 0]
-        ridge = (lam * weight[bad]).clamp(min=precision) * 10**attempt  # λ may be 0
-        alpha[bad], good[bad] = _bordered(gram[bad], ridge, largest)
+        if not len(bad):
+            break
+        ridge = 10 * ridge
+        raised = system[bad]
+        raised.diagonal(dim1=1, dim2=2)[:, 1:].add_(ridge[bad])
+        alpha[bad], good[bad] = _solve(raised, precision)
         raises[bad] += 1
-        if bool(good.all()):
-            return alpha, raises, plain
-    alpha[~good] = torch.eye(gram.shape[1], dtype=gram.dtype, device=gram.device)[newest]
-    plain[~good] = 1
-    return alpha, raises, plain
+    alpha[~good] = torch.eye(alpha.shape[1], dtype=alpha.dtype, device=alpha.device)[newest]
+    return alpha, raises, (~good).long()
 
 
-def _bordered(
-    gram: Float[Tensor, "b n n"], ridge: Float[Tensor, "b n"], largest: float
-) -> tuple[Float[Tensor, "b n"], Tensor]:
-    """Solve the bordered systems; the second value is False where one is singular.
-
-    Singular means: a zero pivot, weights that do not sum to 1, or weights so large that mixing loses half the digits.
-    """
-    b, n, _ = gram.shape
-    system = gram.new_zeros(b, n + 1, n + 1)
-    system[:, 0, 1:] = 1
-    system[:, 1:, 0] = 1
-    system[:, 1:, 1:] = gram
-    system[:, 1:, 1:].diagonal(dim1=1, dim2=2).add_(ridge)
-    right = gram.new_zeros(b, n + 1, 1)
+def _solve(
+    system: Float[Tensor, "b n+1 n+1"], precision: float
+) -> tuple[Float[Tensor, "b n"], Bool[Tensor, "b"]]:
+    right = torch.zeros_like(system[:, :, :1])
     right[:, 0] = 1
     solution, info = torch.linalg.solve_ex(system, right)
     alpha = solution[:, 1:, 0]
-    small = alpha.abs().amax(1) < largest  # False for NaN
-    return alpha, (info == 0) & small & ((alpha.sum(1) - 1).abs() < 1e-6)
+    small = alpha.abs().amax(1) < precision**-0.5  # False for NaN
+    return alpha, (info == 0) & small
 
 
 def _products(history: Float[Tensor, "b n d"], g: Float[Tensor, "b d"]) -> Float[Tensor, "b n"]:

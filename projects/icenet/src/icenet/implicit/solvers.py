@@ -359,7 +359,11 @@ class _Solve:
 
     def _drop(self, fx: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
         """Take the samples that are done out of the batch."""
-        stay = (~self.done).nonzero()[:, 0]
+        n = int((~self.done).sum())
+        stay = torch.arange(
+            n, device=self.rows.device
+        )  # the last ones fill the gaps, the others keep their place
+        stay[self.done[:n]] = n + (~self.done[n:]).nonzero()[:, 0]
         self.f = self.f.select(stay)  # type: ignore[attr-defined]
         self.stepper.keep(stay)
         self.rows, self.limits, self.x = self.rows[stay], self.limits[stay], self.x[stay]
