@@ -82,7 +82,7 @@ def classify_block(
         raise ValueError("all starts of x coincide: growth is a ratio of distances between different starts")
     generator = generator or torch.Generator(x.device).manual_seed(0)
     evidence = gather_evidence(fn, x.detach(), n_steps, generator)
-    upper = _upper_bound(fn) if lip_upper is None else lip_upper
+    upper = _upper_bound(fn, x) if lip_upper is None else lip_upper
     if not evidence.powers:
         return BlockReport(
             "expansive",
@@ -113,13 +113,13 @@ def classify_block(
     )
 
 
-def _upper_bound(fn: Block | nn.Module) -> float:
+def _upper_bound(fn: Block | nn.Module, x: Tensor) -> float:
     """By composition; infinite for a plain function, and where a part has no bound (UnboundedLipschitzError) or no rule
     (TypeError)."""
     if not isinstance(fn, nn.Module):
         return math.inf
     try:
-        return lipschitz_bound(fn).value
+        return lipschitz_bound(fn, seq_len=x.shape[1] if x.dim() == 3 else None).value
     except (UnboundedLipschitzError, TypeError):
         return math.inf
 
