@@ -39,9 +39,9 @@ def singular_values(fn: Callable[[Tensor], Tensor], x: Float[Tensor, "b d"]) -> 
     ("method", "options", "factor"),
     [
         ("lanczos", {"n_iter": 60, "tol": 1e-4}, 20),
-        # Independent weights crowd the top of the spectrum, where the power method creeps: its tolerance must be finer
-        # than the accuracy asked. Lanczos makes more of the same products.
-        ("power", {"n_iter": 400, "tol": 1e-6}, 2),
+        # Independent weights crowd the top of the spectrum: a single vector creeps there, and its small steps look like
+        # convergence before 1e-3 is reached. Four vectors together do not; Lanczos makes more of the same products.
+        ("power", {"n_iter": 400, "tol": 1e-5, "n_vectors": 4}, 4),
     ],
 )
 def test_sigma_max(versus: Callable, method: str, options: dict, factor: int) -> None:
