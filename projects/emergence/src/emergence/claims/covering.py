@@ -1,6 +1,7 @@
 """C8: how the size of the hypothesis class grows with depth — bounds in three regimes, measured covers, the gap (§3.3)."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,7 +138,7 @@ def measured_covers(n_points: int, seed: int) -> list[tuple[str, int, float, flo
     generator = torch.Generator().manual_seed(seed)
     x = digits()[0][:n_points].double()
     block = seeded(seed, lambda: TransformerBlock(GPTConfig(d=64, init_std=None))).double().eval()
-    maps = {
+    maps: dict[str, Callable[[Tensor], Tensor]] = {
         "0.8 Q": ExactRateBlock(64, 0.8, generator=generator),
         "tanh, λ = 1": TanhBlock(64, 1.0, generator=generator),
         "tanh, λ = 3, independent entries": TanhBlock(64, 3.0, weights="iid", generator=generator),

@@ -29,6 +29,7 @@ class ClampedTanhNet(nn.Module):
         super().__init__()
         self.read_in, self.read_out = nn.Linear(64, d), nn.Linear(d, 10)
         self.biases = nn.Parameter(torch.zeros(n_blocks, d))
+        self.matrices: Tensor
         self.register_buffer("matrices", gain * random_weights(n_blocks, d, generator=generator).float())
 
     def forward(

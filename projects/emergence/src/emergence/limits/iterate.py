@@ -77,7 +77,8 @@ def sequence_of(block: Block | Sequence[Block] | nn.ModuleList, n_blocks: int) -
         return [block] * n_blocks
     if len(block) < n_blocks:
         raise ValueError(f"n_blocks is {n_blocks}, but block holds only {len(block)} blocks")
-    return list(block)[:n_blocks]
+    blocks: list[Block] = [*block]
+    return blocks[:n_blocks]
 
 
 def _states(blocks: Sequence[Block], x: Tensor, order: str) -> Iterator[Tensor]:

@@ -46,7 +46,7 @@ class BlockReport:
     @property
     def summary(self) -> str:
         """The verdict in a line."""
-        words = self.regime
+        words: str = self.regime
         if self.regime == "contractive" and self.lip_lower > 1:
             words = "contractive (ρ < 1, Lip > 1)"
         limit = {True: "limit exists", False: "no limit", None: "limit undecided"}[self.limit_exists]
