@@ -152,7 +152,11 @@ def test_memory_does_not_grow_with_the_cap():
 
     def saved(grad: str, tau: int) -> int:
         layer = ImplicitLayer(ContractiveCell(4, (4, 6)), SolverConfig(0.0, tau), grad)
-        return saved_tensor_bytes(lambda: layer(u)[0].sum(), list(layer.parameters()))
+
+        def step() -> Tensor:
+            return layer(u)[0].sum()
+
+        return saved_tensor_bytes(step, list(layer.parameters()))
 
     for grad in ("ift", "jfb", "phantom:3"):
         assert saved(grad, 50) == saved(grad, 5) > 0
