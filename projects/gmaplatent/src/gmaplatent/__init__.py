@@ -1,4 +1,4 @@
-"""GMapLatent: Geometric Mapping in Latent Space: say in one sentence what the package offers.
+"""GMapLatent: two latent spaces aligned cluster by cluster, by exact planar optimal transport and harmonic maps.
 
 The public names are re-exported lazily; see `__init__.pyi`. Importing this package imports neither torch nor Lightning.
 """

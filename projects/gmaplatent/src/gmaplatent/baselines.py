@@ -1,0 +1,441 @@
+"""What aligns codes otherwise: optimal transport in four forms, translation of means, random partners (§4).
+
+All have one interface,
+
+    translate(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels=None) -> codes
+
+so that a comparison is a loop. `BASELINES` has them by name. The sixth baseline, CycleGAN, works on images and is in
+`gmaplatent.models.cyclegan`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy.typing import ArrayLike
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
+from scipy.special import rel_entr
+
+from .alignment.correspondence import validated_codes, validated_labels
+
+Codes = Float[np.ndarray, "n d"]
+Labels = Int[np.ndarray, "n"]
+
+
+class Baseline(Protocol):
+    """Translates codes of the source into codes of the target."""
+
+    def translate(
+        self,
+        codes_src: ArrayLike,
+        labels_src: ArrayLike,
+        codes_tgt: ArrayLike,
+        labels_tgt: ArrayLike,
+        query: ArrayLike,
+        query_labels: ArrayLike | None = None,
+    ) -> Float[np.ndarray, "q d"]:
+        """Codes in the target of source codes `query`.
+
+        Args:
+            codes_src: (n, d), the source's training codes.
+            labels_src: (n,), their clusters 0 … K-1.
+            codes_tgt: (m, d').
+            labels_tgt: (m,), clusters with the same numbers.
+            query: (q, d), the codes to translate.
+            query_labels: (q,); None where they are not known. A method that needs them lets the 15 nearest training
+                codes vote.
+
+        Raises:
+            ValueError: for shapes that do not fit, numbers that are not finite, or clusters that are in one domain only.
+            ModuleNotFoundError: if POT is needed and not installed.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """Checked arguments of `translate`."""
+
+    source: Codes
+    labels_src: Labels
+    target: Codes
+    labels_tgt: Labels
+    query: Codes
+    query_labels: Labels | None
+
+    def voted(self, k: int = 15) -> Labels:
+        """Clusters of the query: those given, else by vote."""
+        if self.query_labels is not None:
+            return self.query_labels
+        return vote(self.source, self.labels_src, self.query, k)
+
+    def require_one_dimension(self, method: str) -> None:
+        if self.source.shape[1] != self.target.shape[1]:
+            raise ValueError(
+                f"{method} compares codes of both domains, which must have one dimension; codes_src have "
+                f"{self.source.shape[1]}, codes_tgt have {self.target.shape[1]}"
+            )
+
+
+def vote(codes: Codes, labels: Labels, query: Codes, k: int = 15) -> Labels:
+    """Labels of `query` by the k nearest codes; a tie goes to the smallest label.
+
+    Example:
+        >>> vote(np.array([[0.0], [0.1], [5.0]]), np.array([3, 3, 1]), np.array([[0.2]]), k=2).tolist()
+        [3]
+    """
+    nearest = cKDTree(codes).query(query, min(k, len(codes)))[1].reshape(len(query), -1)
+    names, numbers = np.unique(labels, return_inverse=True)
+    counts = np.zeros((len(query), len(names)), dtype=np.int64)
+    np.add.at(counts, (np.arange(len(query))[:, None], numbers[nearest]), 1)
+    return names[counts.argmax(1)]
+
+
+def _problem(
+    codes_src: ArrayLike,
+    labels_src: ArrayLike,
+    codes_tgt: ArrayLike,
+    labels_tgt: ArrayLike,
+    query: ArrayLike,
+    query_labels: ArrayLike | None,
+) -> _Problem:
+    source, target = validated_codes(codes_src, "codes_src"), validated_codes(codes_tgt, "codes_tgt")
+    wanted = validated_codes(query, "query", source.shape[1])
+    ours = validated_labels(labels_src, len(source), "labels_src")
+    theirs = validated_labels(labels_tgt, len(target), "labels_tgt")
+    alone = np.setxor1d(ours, theirs)
+    if len(alone):
+        raise ValueError(
+            f"labels_src and labels_tgt must name the same clusters; in one only: {alone[:10].tolist()}"
+        )
+    known = None if query_labels is None else validated_labels(query_labels, len(wanted), "query_labels")
+    if known is not None and len(np.setdiff1d(known, ours)):
+        raise ValueError(
+            f"query_labels has clusters that no training code has: {np.setdiff1d(known, ours)[:10].tolist()}"
+        )
+    return _Problem(source, ours, target, theirs, wanted, known)
+
+
+@dataclass(frozen=True)
+class PlainOT:
+    """(i) Exact optimal transport of the raw codes, squared distance, no labels; then the barycentric projection.
+
+    A code that was not in the plan moves as its nearest source code does (Ferradans et al.), the rule of POT.
+
+    Args:
+        max_points: random codes of each domain in the plan; its cost grows with their square. None takes all.
+        seed: of that subsample.
+
+    Example:
+        >>> source = np.array([[0.0], [1.0]])
+        >>> PlainOT().translate(source, [0, 1], source + 5, [0, 1], [[0.1]]).tolist()
+        [[5.1]]
+    """
+
+    max_points: int | None = 2_000
+    seed: int = 0
+
+    def translate(
+        self,
+        codes_src: ArrayLike,
+        labels_src: ArrayLike,
+        codes_tgt: ArrayLike,
+        labels_tgt: ArrayLike,
+        query: ArrayLike,
+        query_labels: ArrayLike | None = None,
+    ) -> Float[np.ndarray, "q d"]:
+        """See `Baseline.translate`; labels are checked and not used."""
+        ot = _pot()
+        problem = _problem(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels)
+        problem.require_one_dimension("plain optimal transport")
+        generator = np.random.default_rng(self.seed)
+        source = problem.source[_subsample(len(problem.source), self.max_points, generator)]
+        target = problem.target[_subsample(len(problem.target), self.max_points, generator)]
+        cost = cdist(source, target, "sqeuclidean")
+        plan = ot.emd(_uniform(source), _uniform(target), cost, numItermax=10_000_000)
+        return _moved(source, _barycentric(plan, target), problem.query)
+
+
+@dataclass(frozen=True)
+class SinkhornL1L2:
+    """(ii) Entropic transport with a group penalty that keeps source classes together; target labels are not used.
+
+    POT's `SinkhornL1l2Transport` on costs divided by their largest.
+
+    Args:
+        reg: entropic regularisation.
+        reg_classes: weight of the ℓ1ℓ2 penalty.
+        max_points, seed: as `PlainOT`.
+
+    Example:
+        >>> codes = np.random.default_rng(0).normal(size=(20, 2))
+        >>> labels = np.repeat([0, 1], 10)
+        >>> SinkhornL1L2().translate(codes, labels, codes + 1, labels, codes[:3]).shape
+        (3, 2)
+    """
+
+    reg: float = 0.02
+    reg_classes: float = 0.02
+    max_points: int | None = 2_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.reg <= 0 or self.reg_classes < 0:
+            raise ValueError(
+                f"reg must be above 0 and reg_classes at least 0, got {self.reg} and {self.reg_classes}"
+            )
+
+    def translate(
+        self,
+        codes_src: ArrayLike,
+        labels_src: ArrayLike,
+        codes_tgt: ArrayLike,
+        labels_tgt: ArrayLike,
+        query: ArrayLike,
+        query_labels: ArrayLike | None = None,
+    ) -> Float[np.ndarray, "q d"]:
+        """See `Baseline.translate`; the target's labels are checked and not used."""
+        ot = _pot()
+        problem = _problem(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels)
+        problem.require_one_dimension("class-regularised transport")
+        generator = np.random.default_rng(self.seed)
+        rows = _subsample(len(problem.source), self.max_points, generator)
+        source, labels = problem.source[rows], np.unique(problem.labels_src[rows], return_inverse=True)[1]
+        target = problem.target[_subsample(len(problem.target), self.max_points, generator)]
+        solver = ot.da.SinkhornL1l2Transport(reg_e=self.reg, reg_cl=self.reg_classes, norm="max", max_iter=5)
+        plan = solver.fit(Xs=source, ys=labels, Xt=target).coupling_
+        return _moved(source, _barycentric(plan, target), problem.query)
+
+
+@dataclass(frozen=True)
+class KeypointGuidedOT:
+    """(iii) Transport that must match K pairs of keypoints, and relations to them elsewhere (KPG-RL).
+
+    The keypoints are the medoids of the clusters. With the costs C divided by their largest,
+
+        r_i = softmax_u(-C(x_i, x_u) / τ) over the keypoints u,     G_ij = JS(r_i^src, r_j^tgt)
+        minimise ⟨α C + (1 - α) G, M ⊙ π⟩,  M = 0 on the rows and columns of keypoints except at their pairs.
+
+    Args:
+        alpha: weight of the distance between codes; 0 needs no common dimension.
+        temperature: τ, 0.1 in the related work.
+        max_points, seed: as `PlainOT`; the keypoints are always in the plan.
+
+    Example:
+        >>> source = np.array([[0.0], [0.2], [0.4], [5.0], [5.2], [5.4]])
+        >>> moved = KeypointGuidedOT().translate(source, [0] * 3 + [1] * 3, -source, [0] * 3 + [1] * 3, source)
+        >>> bool((np.abs(moved + source) < 0.5).all())
+        True
+    """
+
+    alpha: float = 0.0
+    temperature: float = 0.1
+    max_points: int | None = 2_000
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1 or self.temperature <= 0:
+            raise ValueError(
+                f"alpha must be in [0, 1] and temperature above 0, got {self.alpha} and {self.temperature}"
+            )
+
+    def translate(
+        self,
+        codes_src: ArrayLike,
+        labels_src: ArrayLike,
+        codes_tgt: ArrayLike,
+        labels_tgt: ArrayLike,
+        query: ArrayLike,
+        query_labels: ArrayLike | None = None,
+    ) -> Float[np.ndarray, "q d"]:
+        """See `Baseline.translate`; of the labels, only those of the keypoints are used."""
+        problem = _problem(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels)
+        if self.alpha > 0:
+            problem.require_one_dimension("keypoint-guided transport with alpha > 0")
+        generator = np.random.default_rng(self.seed)
+        source, keys_src = self._chosen(problem.source, problem.labels_src, generator)
+        target, keys_tgt = self._chosen(problem.target, problem.labels_tgt, generator)
+        plan = self.plan(source, keys_src, target, keys_tgt)
+        return _moved_or_nearest(source, _barycentric(plan, target), problem.query)
+
+    def plan(
+        self, source: Codes, keys_src: Int[np.ndarray, "k"], target: Codes, keys_tgt: Int[np.ndarray, "k"]
+    ) -> Float[np.ndarray, "n m"]:
+        """The transport plan; row keys_src[u] has mass in column keys_tgt[u] alone, and the other way round."""
+        ot = _pot()
+        first, second = (
+            self._relations(codes, keys) for codes, keys in ((source, keys_src), (target, keys_tgt))
+        )
+        cost = (1 - self.alpha) * _jensen_shannon(first, second)
+        if self.alpha > 0:
+            distances = cdist(source, target, "sqeuclidean")
+            cost += self.alpha * distances / distances.max()
+        # Keypoints get one mass in both domains, whatever the sizes: otherwise no plan could obey the mask.
+        mass = 1 / max(len(source), len(target))
+        outside = np.ones(cost.shape, dtype=bool)
+        outside[keys_src], outside[:, keys_tgt] = False, False
+        plan = np.zeros(cost.shape)
+        plan[keys_src, keys_tgt] = mass
+        free_src = np.setdiff1d(np.arange(len(source)), keys_src)
+        free_tgt = np.setdiff1d(np.arange(len(target)), keys_tgt)
+        if len(free_src) and len(free_tgt):
+            left = 1 - mass * len(keys_src)
+            weights = [np.full(len(free), left / len(free)) for free in (free_src, free_tgt)]
+            block = ot.emd(*weights, cost[np.ix_(free_src, free_tgt)], numItermax=10_000_000)
+            plan[np.ix_(free_src, free_tgt)] = block
+        return plan
+
+    def _chosen(
+        self, codes: Codes, labels: Labels, generator: np.random.Generator
+    ) -> tuple[Codes, Int[np.ndarray, "k"]]:
+        """A subsample with the keypoints first."""
+        keys = _medoids(codes, labels)
+        others = np.setdiff1d(_subsample(len(codes), self.max_points, generator), keys)
+        return codes[np.concatenate([keys, others])], np.arange(len(keys))
+
+    def _relations(self, codes: Codes, keys: Int[np.ndarray, "k"]) -> Float[np.ndarray, "n k"]:
+        distances = cdist(codes, codes[keys], "sqeuclidean")
+        scores = -distances / (distances.max() * self.temperature)
+        scores -= scores.max(1, keepdims=True)
+        weights = np.exp(scores)
+        return weights / weights.sum(1, keepdims=True)
+
+
+@dataclass(frozen=True)
+class BarycentreNearest:
+    """(iv) Translation alone: a cluster's mean is moved onto its partner's, then the nearest target code is taken.
+
+    The nearest code may belong to another cluster: clusters that overlap are not kept apart.
+
+    Example:
+        >>> codes = np.array([[0.0], [1.0], [10.0], [11.0]])
+        >>> BarycentreNearest().translate(codes, [0, 0, 1, 1], codes[::-1], [0, 0, 1, 1], [[0.9]]).tolist()
+        [[11.0]]
+    """
+
+    def translate(
+        self,
+        codes_src: ArrayLike,
+        labels_src: ArrayLike,
+        codes_tgt: ArrayLike,
+        labels_tgt: ArrayLike,
+        query: ArrayLike,
+        query_labels: ArrayLike | None = None,
+    ) -> Float[np.ndarray, "q d"]:
+        """See `Baseline.translate`."""
+        problem = _problem(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels)
+        problem.require_one_dimension("translation of means")
+        moved, labels = problem.query.copy(), problem.voted()
+        for label in np.unique(labels):
+            there = problem.target[problem.labels_tgt == label].mean(0)
+            moved[labels == label] += there - problem.source[problem.labels_src == label].mean(0)
+        return problem.target[cKDTree(problem.target).query(moved)[1]]
+
+
+@dataclass(frozen=True)
+class RandomPairing:
+    """(v) A random target code of the same cluster: as accurate as labels allow, and nothing of the geometry is kept.
+
+    Args:
+        seed: of the draw.
+
+    Example:
+        >>> RandomPairing().translate([[0.0], [1.0]], ["a", "b"], [[7.0], [8.0]], ["a", "b"], [[0.2]], ["b"]).tolist()
+        [[8.0]]
+    """
+
+    seed: int = 0
+
+    def translate(
+        self,
+        codes_src: ArrayLike,
+        labels_src: ArrayLike,
+        codes_tgt: ArrayLike,
+        labels_tgt: ArrayLike,
+        query: ArrayLike,
+        query_labels: ArrayLike | None = None,
+    ) -> Float[np.ndarray, "q d"]:
+        """See `Baseline.translate`."""
+        problem = _problem(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels)
+        generator = np.random.default_rng(self.seed)
+        labels = problem.voted()
+        partners = np.empty(len(labels), dtype=np.int64)
+        for label in np.unique(labels):
+            wanted = labels == label
+            partners[wanted] = generator.choice(
+                np.flatnonzero(problem.labels_tgt == label), int(wanted.sum())
+            )
+        return problem.target[partners]
+
+
+BASELINES: Mapping[str, type[Any]] = MappingProxyType(
+    {
+        "plain_ot": PlainOT,
+        "sinkhorn_l1l2": SinkhornL1L2,
+        "keypoint_guided_ot": KeypointGuidedOT,
+        "barycentre_nearest": BarycentreNearest,
+        "random_pairing": RandomPairing,
+    }
+)
+"""The baselines on codes by name."""
+
+
+def _pot() -> Any:
+    try:
+        import ot
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            "the transport baselines need POT: install gmaplatent[train]", name=error.name
+        ) from error
+    return ot
+
+
+def _subsample(n: int, most: int | None, generator: np.random.Generator) -> Int[np.ndarray, "m"]:
+    if most is not None and most < 1:
+        raise ValueError(f"max_points must be at least 1 or None, got {most}")
+    return np.arange(n) if most is None or n <= most else np.sort(generator.choice(n, most, replace=False))
+
+
+def _uniform(codes: Codes) -> Float[np.ndarray, "n"]:
+    return np.full(len(codes), 1 / len(codes))
+
+
+def _barycentric(plan: Float[np.ndarray, "n m"], target: Codes) -> Codes:
+    """Where each source code's mass goes on average."""
+    return plan @ target / plan.sum(1, keepdims=True)
+
+
+def _moved(source: Codes, images: Codes, query: Codes) -> Codes:
+    """Every code of the query moves as the nearest source code does."""
+    nearest = cKDTree(source).query(query)[1]
+    return query + images[nearest] - source[nearest]
+
+
+def _moved_or_nearest(source: Codes, images: Codes, query: Codes) -> Codes:
+    """As `_moved` where both domains have one dimension, else the image of the nearest source code."""
+    if source.shape[1] == images.shape[1]:
+        return _moved(source, images, query)
+    return images[cKDTree(source).query(query)[1]]
+
+
+def _medoids(codes: Codes, labels: Labels) -> Int[np.ndarray, "k"]:
+    """Row of the code nearest to the mean of each cluster, in the order of the labels."""
+    found = []
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        found.append(rows[np.square(codes[rows] - codes[rows].mean(0)).sum(1).argmin()])
+    return np.array(found)
+
+
+def _jensen_shannon(p: Float[np.ndarray, "n k"], q: Float[np.ndarray, "m k"]) -> Float[np.ndarray, "n m"]:
+    """Jensen–Shannon divergence of every row of p with every row of q, in nats; cluster by cluster to save memory."""
+    total = np.zeros((len(p), len(q)))
+    for ours, theirs in zip(p.T, q.T, strict=True):
+        a, b = ours[:, None], theirs[None, :]
+        middle = (a + b) / 2
+        total += rel_entr(a, middle) + rel_entr(b, middle)
+    return total / 2

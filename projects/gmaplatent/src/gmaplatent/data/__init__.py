@@ -1,0 +1,5 @@
+"""Domains: two sets of images, or of codes, with the same clusters (§6)."""
+
+import lazy_loader as _lazy
+
+__getattr__, __dir__, __all__ = _lazy.attach_stub(__name__, __file__)

@@ -1,0 +1,13 @@
+from .blobs import LabelledCodes as LabelledCodes
+from .blobs import bananas as bananas
+from .blobs import blobs as blobs
+from .chinese_mnist import load_chinese_mnist as load_chinese_mnist
+from .colour import load_animals as load_animals
+from .colour import load_cifar_animals as load_cifar_animals
+from .digits import load_digits_half as load_digits_half
+from .domains import DOMAINS as DOMAINS
+from .domains import load_domain as load_domain
+from .images import LabelledImages as LabelledImages
+from .images import Parts as Parts
+from .mnist import load_mnist as load_mnist
+from .module import DomainData as DomainData

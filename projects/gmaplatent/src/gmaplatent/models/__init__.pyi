@@ -1,0 +1,9 @@
+from .autoencoder import Autoencoder as Autoencoder
+from .autoencoder import ColourAutoencoder as ColourAutoencoder
+from .autoencoder import GreyAutoencoder as GreyAutoencoder
+from .autoencoder import reconstruction_loss as reconstruction_loss
+from .classifier import ImageClassifier as ImageClassifier
+from .cyclegan import CycleGAN as CycleGAN
+from .cyclegan import PatchDiscriminator as PatchDiscriminator
+from .cyclegan import ResNetGenerator as ResNetGenerator
+from .cyclegan import train_cyclegan as train_cyclegan
