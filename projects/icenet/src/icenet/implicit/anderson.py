@@ -39,16 +39,20 @@ class Anderson:
         self.ridge_raises = torch.zeros(batch, dtype=torch.long, device=like.device)
         self.plain_steps = torch.zeros_like(self.ridge_raises)
 
+    def place(self) -> Float[Tensor, "b d"]:
+        """Where the next g = f - x is to be written: its row of the history."""
+        return self.g[:, self.count % self.g.shape[1]]
+
     def step(
         self, x: Float[Tensor, "b d"], f: Float[Tensor, "b d"], g: Float[Tensor, "b d"]
     ) -> Float[Tensor, "b d"]:
-        """The point after x, whose evaluation was f, with g = f - x."""
+        """The point after x, whose evaluation was f; g = f - x lies in `place` already."""
         m = self.f.shape[1]
         slot = self.count % m
         self.count += 1
         n = min(self.count, m)
-        self.f[:, slot], self.g[:, slot] = f, g
-        row = _products(self.g[:, :n], g)
+        self.f[:, slot].copy_(f)
+        row = _products(self.g[:, :n], g).double()
         self.system[:, slot + 1, 1 : n + 1] = row
         self.system[:, 1 : n + 1, slot + 1] = row
         if self.count == 1:  # two evaluations precede the first mixing
@@ -59,8 +63,10 @@ class Anderson:
 
     def _weights(self, n: int, slot: int, precision: float) -> Float[Tensor, "b n"]:
         system = self.system[:, : n + 1, : n + 1]
-        alpha, good = solve_bordered(system, self.lam, self.relative, precision)
-        if not bool(good.all()):
+        alpha, singular = solve_bordered(system, self.lam, self.relative)
+        # A zero pivot leaves infinite weights or NaN behind; only then each sample is looked at.
+        if not float(alpha.abs().max()) < precision**-0.5:
+            good = trusted(alpha, singular, precision)
             alpha, raises, plain = mend_weights(alpha, good, system, self.lam, self.relative, slot, precision)
             self.ridge_raises += raises
             self.plain_steps += plain
@@ -76,17 +82,14 @@ class Anderson:
 
 
 def solve_bordered(
-    system: Float[Tensor, "b n+1 n+1"], lam: float, relative: bool, precision: float
-) -> tuple[Float[Tensor, "b n"], Bool[Tensor, "b"]]:
-    """α of each sample, and whether its system can be trusted.
-
-    It cannot if there is a zero pivot, or if weights are so large that mixing loses half the digits.
+    system: Float[Tensor, "b n+1 n+1"], lam: float, relative: bool
+) -> tuple[Float[Tensor, "b n"], Int[Tensor, "b"]]:
+    """α of each sample, and the number of a zero pivot in its system, 0 where there is none.
 
     Args:
         system: [[0, 1ᵀ], [1, GGᵀ]] in float64.
         lam: λ.
         relative: whether λ is measured in the diagonal of GGᵀ.
-        precision: unit of round-off of the features that GGᵀ was computed from.
     """
     system = system.clone()
     diagonal = system.diagonal(dim1=1, dim2=2)[:, 1:]
@@ -94,7 +97,17 @@ def solve_bordered(
         diagonal.mul_(1 + lam)
     else:
         diagonal.add_(lam)
-    return _solve(system, precision)
+    return _solve(system)
+
+
+def trusted(alpha: Float[Tensor, "b n"], singular: Int[Tensor, "b"], precision: float) -> Bool[Tensor, "b"]:
+    """Whether the weights of a sample are of use: no zero pivot, and not so large that mixing loses half the digits.
+
+    Args:
+        alpha, singular: of `solve_bordered`.
+        precision: unit of round-off of the features that GGᵀ was computed from.
+    """
+    return (singular == 0) & (alpha.abs().amax(1) < precision**-0.5)  # False for NaN
 
 
 def mend_weights(
@@ -109,7 +122,7 @@ def mend_weights(
     """Where a system is singular, λ is raised tenfold up to five times; then α picks the newest evaluation, a plain step.
 
     Args:
-        alpha, good: of `solve_bordered` for the same system and λ.
+        alpha, good: of `solve_bordered` for the same system and λ, and of `trusted`.
         newest: index of the newest evaluation.
 
     Returns:
@@ -128,21 +141,18 @@ def mend_weights(
         ridge = 10 * ridge
         raised = system[bad]
         raised.diagonal(dim1=1, dim2=2)[:, 1:].add_(ridge[bad])
-        alpha[bad], good[bad] = _solve(raised, precision)
+        found, singular = _solve(raised)
+        alpha[bad], good[bad] = found, trusted(found, singular, precision)
         raises[bad] += 1
     alpha[~good] = torch.eye(alpha.shape[1], dtype=alpha.dtype, device=alpha.device)[newest]
     return alpha, raises, (~good).long()
 
 
-def _solve(
-    system: Float[Tensor, "b n+1 n+1"], precision: float
-) -> tuple[Float[Tensor, "b n"], Bool[Tensor, "b"]]:
-    right = torch.zeros_like(system[:, :, :1])
-    right[:, 0] = 1
+def _solve(system: Float[Tensor, "b n+1 n+1"]) -> tuple[Float[Tensor, "b n"], Int[Tensor, "b"]]:
+    right = system.new_zeros(1, system.shape[1], 1)
+    right[0, 0] = 1
     solution, info = torch.linalg.solve_ex(system, right)
-    alpha = solution[:, 1:, 0]
-    small = alpha.abs().amax(1) < precision**-0.5  # False for NaN
-    return alpha, (info == 0) & small
+    return solution[:, 1:, 0], info
 
 
 def _products(history: Float[Tensor, "b n d"], g: Float[Tensor, "b d"]) -> Float[Tensor, "b n"]:

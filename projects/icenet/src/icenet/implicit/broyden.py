@@ -32,6 +32,9 @@ class Broyden:
         self.ridge_raises = torch.zeros(len(like), dtype=torch.long, device=like.device)  # there is no ridge
         self.plain_steps = torch.zeros_like(self.ridge_raises)
 
+    def place(self) -> None:
+        """The next g = f(x) - x may lie anywhere."""
+
     def step(
         self, x: Float[Tensor, "b d"], f: Float[Tensor, "b d"], g: Float[Tensor, "b d"]
     ) -> Float[Tensor, "b d"]:

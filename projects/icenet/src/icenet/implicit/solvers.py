@@ -231,6 +231,9 @@ class _Plain:
         self.ridge_raises = torch.zeros(len(like), dtype=torch.long, device=like.device)
         self.plain_steps = torch.zeros_like(self.ridge_raises)
 
+    def place(self) -> None:
+        """Residuals are not kept: anywhere."""
+
     def step(self, x: Tensor, f: Tensor, g: Tensor) -> Tensor:
         return f if self.beta == 1 else f - (1 - self.beta) * g
 
@@ -287,18 +290,19 @@ class _Solve:
         self.nfe = torch.zeros(b, dtype=torch.long, device=x.device)
         self.converged = torch.zeros(b, dtype=torch.bool, device=x.device)
         self.ridge_raises, self.plain_steps = torch.zeros_like(self.nfe), torch.zeros_like(self.nfe)
-        self.trace: list[Tensor] = []
+        self.trace: list[tuple[Tensor, Tensor]] = []  # samples and their residuals, evaluation by evaluation
         self.evaluations = 0
         # of the samples still in the batch
         self.rows = torch.arange(b, device=x.device)
         self.done = torch.zeros_like(self.converged)
         self.any_done = False
         self.x, self.best, self.best_residual = x, x, self.residual
+        self.bounds: list[tuple[float, float]] | None = None
 
     def run(self, measure: Measure | None) -> SolveResult:
         for k in range(1, self.tau + 1):
             fx, g, r = self._evaluate(measure)
-            if self._record(k, fx, r):
+            if not self._uneventful(fx, r) and self._record(k, fx, r):
                 if bool(self.done.all()):
                     break
                 if self.drops:
@@ -309,7 +313,7 @@ class _Solve:
                     self.x = torch.where(self.done[:, None], self.best, self.x)
         self._store(~self.done, self.tau)
         return SolveResult(
-            self.layout.shaped(self.z), self.residual, self.nfe, self.converged, torch.stack(self.trace, 1),
+            self.layout.shaped(self.z), self.residual, self.nfe, self.converged, self._whole_trace(),
             len(self.trace), self.evaluations, self.ridge_raises, self.plain_steps,
         )  # fmt: skip
 
@@ -320,13 +324,34 @@ class _Solve:
             raise ValueError(f"f must keep the shape, got {tuple(value.shape)} from {tuple(z.shape)}")
         self.evaluations += len(z)
         fx = self.layout.flat(value).to(self.x.dtype)
-        g = fx - self.x
+        g = torch.sub(fx, self.x, out=self.stepper.place())
         return fx, g, relative_residual(fx, g) if measure is None else measure(value, z, self.rows)
+
+    def _uneventful(self, fx: Tensor, r: Tensor) -> bool:
+        """Note an evaluation in which every sample came nearer and none arrived, with a single look at the device."""
+        if self.any_done:
+            return False
+        if self.bounds is None:
+            self.bounds = list(zip(self.limits.tolist(), self.best_residual.tolist()))
+        found = r.tolist()
+        if not all(limit <= value < best for value, (limit, best) in zip(found, self.bounds)):
+            self.bounds = None
+            return False
+        self.bounds = [(limit, value) for value, (limit, _) in zip(found, self.bounds)]
+        self.trace.append((self.rows, r))
+        self.best, self.best_residual = fx, r
+        return True
+
+    def _whole_trace(self) -> Float[Tensor, "b iterations"]:
+        """Residuals of all samples, NaN once a sample is done."""
+        whole = self.residual.new_full((len(self.residual), len(self.trace)), torch.nan)
+        for k, (rows, r) in enumerate(self.trace):
+            whole[rows, k] = r
+        return whole
 
     def _record(self, k: int, fx: Tensor, r: Tensor) -> bool:
         """Note the k-th evaluation; whether it finished a sample."""
-        known = torch.where(self.done, torch.nan, r) if self.any_done else r
-        self.trace.append(r.new_full(self.nfe.shape, torch.nan).index_copy_(0, self.rows, known))
+        self.trace.append((self.rows, torch.where(self.done, torch.nan, r) if self.any_done else r))
         finite = torch.isfinite(r)
         if not bool(finite.all()):
             bad = ~finite & ~self.done
@@ -368,5 +393,6 @@ class _Solve:
         self.stepper.keep(stay)
         self.rows, self.limits, self.x = self.rows[stay], self.limits[stay], self.x[stay]
         self.best, self.best_residual = self.best[stay], self.best_residual[stay]
-        self.done, self.any_done = self.done[stay], False
-        return fx[stay], g[stay]
+        self.done, self.any_done, self.bounds = self.done[stay], False, None
+        kept = self.stepper.place()
+        return fx[stay], g[stay] if kept is None else kept
