@@ -4,9 +4,11 @@ import pytest
 import torch
 import yaml
 
+from eq_asisr.data.evaluation import EvaluationSet
 from eq_asisr.model import ASISR
 from eq_asisr.pairs import build
 from eq_asisr.pretrained import load_model
+from eq_asisr.scoring import mean, score
 from tenfold.checkpoint import CheckpointError
 
 LR = torch.rand(1, 3, 6, 5, generator=torch.Generator().manual_seed(0))
@@ -80,3 +82,23 @@ def test_weights_of_other_orientations_are_refused_with_both_configurations(mode
     with pytest.raises(CheckpointError, match=r'(?s)checkpoint: .*"t": 4.*this model: .*"t": 8'):
         other.load_pretrained(tmp_path)
     assert isinstance(ASISR.from_pretrained(tmp_path), ASISR)
+
+
+# --- the weights that lie here -----------------------------------------------------------------------------------------
+
+
+def test_the_committed_model_is_the_one_of_its_model_card_and_exact():
+    model = load_model("edsr_liif_eq").double().eval()
+    assert sum(p.numel() for p in model.parameters()) == 66_315
+    upright, turned = (
+        model.upscale(LR.double(), scale=2.5),
+        model.upscale(LR.double().rot90(1, (2, 3)), scale=2.5),
+    )
+    assert (turned - upright.rot90(1, (2, 3))).abs().max() < 1e-12
+
+
+@pytest.mark.realdata
+def test_the_committed_model_has_the_quality_of_its_model_card():
+    scores = score(load_model("edsr_liif_eq").eval(), EvaluationSet("Set5", 4))
+    assert mean(scores).psnr == pytest.approx(29.51, abs=0.01)
+    assert mean(scores).bicubic_psnr == pytest.approx(28.43, abs=0.01)
