@@ -121,7 +121,9 @@ def translation_grid(name: str, rows: Sequence[tuple[str, Images]], title: str, 
     counts = {len(images) for _, images in rows}
     if len(counts) != 1:
         raise ValueError(f"rows must have the same number of images, got {sorted(counts)}")
-    with sheet(9.6, 1.0 * len(rows) + 0.9, rows=len(rows), axes_grid=False) as page:
+    count, (height, width) = counts.pop(), rows[0][1].shape[-2:]
+    row_height = 8.0 * height / (width * count) + 0.12  # images take about 8 inches of the width
+    with sheet(9.6, row_height * len(rows) + 0.5, rows=len(rows), axes_grid=False) as page:
         page.canvas.suptitle(title, x=0.01, ha="left", fontsize=15)
         for axes, (word, images) in zip(page.axes, rows, strict=True):
             axes.imshow(strip(images), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
