@@ -8,6 +8,7 @@ so that a comparison is a loop. `BASELINES` has them by name. The sixth baseline
 `gmaplatent.models.cyclegan`.
 """
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -169,6 +170,7 @@ class SinkhornL1L2:
     Args:
         reg: entropic regularisation.
         reg_classes: weight of the ℓ1ℓ2 penalty.
+        iterations: of the outer loop, each of which is a Sinkhorn problem.
         max_points, seed: as `PlainOT`.
 
     Example:
@@ -179,14 +181,16 @@ class SinkhornL1L2:
     """
 
     reg: float = 0.02
-    reg_classes: float = 0.02
-    max_points: int | None = 2_000
+    reg_classes: float = 0.1
+    iterations: int = 5
+    max_points: int | None = 1_000
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.reg <= 0 or self.reg_classes < 0:
+        if self.reg <= 0 or self.reg_classes < 0 or self.iterations < 1:
             raise ValueError(
-                f"reg must be above 0 and reg_classes at least 0, got {self.reg} and {self.reg_classes}"
+                "reg must be above 0, reg_classes at least 0 and iterations at least 1, got "
+                f"{self.reg}, {self.reg_classes} and {self.iterations}"
             )
 
     def translate(
@@ -198,7 +202,11 @@ class SinkhornL1L2:
         query: ArrayLike,
         query_labels: ArrayLike | None = None,
     ) -> Float[np.ndarray, "q d"]:
-        """See `Baseline.translate`; the target's labels are checked and not used."""
+        """See `Baseline.translate`; the target's labels are checked and not used.
+
+        Raises:
+            ValueError: also if `reg` is so small that the plan underflows.
+        """
         ot = _pot()
         problem = _problem(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels)
         problem.require_one_dimension("class-regularised transport")
@@ -206,8 +214,21 @@ class SinkhornL1L2:
         rows = _subsample(len(problem.source), self.max_points, generator)
         source, labels = problem.source[rows], np.unique(problem.labels_src[rows], return_inverse=True)[1]
         target = problem.target[_subsample(len(problem.target), self.max_points, generator)]
-        solver = ot.da.SinkhornL1l2Transport(reg_e=self.reg, reg_cl=self.reg_classes, norm="max", max_iter=5)
-        plan = solver.fit(Xs=source, ys=labels, Xt=target).coupling_
+        solver = ot.da.SinkhornL1l2Transport(
+            reg_e=self.reg, reg_cl=self.reg_classes, norm="max", max_iter=self.iterations, max_inner_iter=500
+        )
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            # POT asks for masses to 1e-9 and warns of less; what is wanted here is checked below.
+            warnings.filterwarnings("ignore", "Sinkhorn did not converge|Warning: numerical errors")
+            plan = solver.fit(Xs=source, ys=labels, Xt=target).coupling_
+        if not (np.isfinite(plan).all() and plan.sum(1).all()):
+            raise ValueError(f"reg is {self.reg}, too small for float64 on these codes; raise it")
+        off = float(np.abs(plan.sum(0) - 1 / len(target)).sum())
+        if off > 0.01:
+            warnings.warn(
+                f"class-regularised transport has {off:.2g} of its mass off the target's; raise reg (it is {self.reg})",
+                stacklevel=2,
+            )
         return _moved(source, _barycentric(plan, target), problem.query)
 
 
@@ -273,16 +294,18 @@ class KeypointGuidedOT:
         cost = (1 - self.alpha) * _jensen_shannon(first, second)
         if self.alpha > 0:
             distances = cdist(source, target, "sqeuclidean")
-            cost += self.alpha * distances / distances.max()
+            cost += self.alpha * distances / max(distances.max(), np.finfo(float).tiny)
         # Keypoints get one mass in both domains, whatever the sizes: otherwise no plan could obey the mask.
         mass = 1 / max(len(source), len(target))
-        outside = np.ones(cost.shape, dtype=bool)
-        outside[keys_src], outside[:, keys_tgt] = False, False
         plan = np.zeros(cost.shape)
         plan[keys_src, keys_tgt] = mass
         free_src = np.setdiff1d(np.arange(len(source)), keys_src)
         free_tgt = np.setdiff1d(np.arange(len(target)), keys_tgt)
-        if len(free_src) and len(free_tgt):
+        if len(free_src) and not len(free_tgt):
+            raise ValueError(
+                f"the target has no codes besides its {len(keys_tgt)} keypoints; give at least one more"
+            )
+        if len(free_src):
             left = 1 - mass * len(keys_src)
             weights = [np.full(len(free), left / len(free)) for free in (free_src, free_tgt)]
             block = ot.emd(*weights, cost[np.ix_(free_src, free_tgt)], numItermax=10_000_000)
@@ -299,7 +322,7 @@ class KeypointGuidedOT:
 
     def _relations(self, codes: Codes, keys: Int[np.ndarray, "k"]) -> Float[np.ndarray, "n k"]:
         distances = cdist(codes, codes[keys], "sqeuclidean")
-        scores = -distances / (distances.max() * self.temperature)
+        scores = -distances / (max(distances.max(), np.finfo(float).tiny) * self.temperature)
         scores -= scores.max(1, keepdims=True)
         weights = np.exp(scores)
         return weights / weights.sum(1, keepdims=True)
@@ -386,7 +409,10 @@ BASELINES: Mapping[str, type[Any]] = MappingProxyType(
 
 def _pot() -> Any:
     try:
-        import ot
+        with warnings.catch_warnings():
+            # Docstrings of POT 0.9 have backslashes that Python warns about when it compiles them, the first time.
+            warnings.filterwarnings("ignore", "invalid escape sequence")
+            import ot
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "the transport baselines need POT: install gmaplatent[train]", name=error.name

@@ -7,7 +7,7 @@ import io
 import json
 import zipfile
 from pathlib import Path
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -197,8 +197,10 @@ def _require_shape(images: Tensor, shape: tuple[int, int, int]) -> None:
         )
 
 
-def _required_codes(codes: np.ndarray, d: int, dtype: type = np.float32) -> np.ndarray:
-    found = np.asarray(codes, dtype=dtype)
+def _required_codes(
+    codes: Float[np.ndarray, "n d"], d: int, dtype: type[np.floating[Any]] = np.float32
+) -> Float[np.ndarray, "n d"]:
+    found: np.ndarray = np.asarray(codes, dtype=dtype)
     if found.ndim != 2 or found.shape[1] != d or not len(found):
         raise ValueError(f"codes have shape {found.shape}, this codec takes (n, {d}) with n >= 1")
     if not np.isfinite(found).all():

@@ -272,7 +272,7 @@ def train_cyclegan(
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, name: str, step: int) -> None:
     if not torch.isfinite(loss):
-        raise FloatingPointError(f"the loss of the {name}s is {float(loss)} at step {step}; lower lr")
+        raise FloatingPointError(f"the loss of the {name}s is {loss.item()} at step {step}; lower lr")
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     optimizer.step()
