@@ -161,3 +161,30 @@ def curve_strip(name: str, source: Images, target: Images, title: str, alt: str,
     where = np.linspace(0, len(source) - 1, min(shown, len(source))).round().astype(int)
     rows = (("source", source[where]), ("target", target[where]))
     return translation_grid(name, rows, title, alt)
+
+
+def planar_curves(
+    domains: Sequence[tuple[str, Float[np.ndarray, "n 2"], Int[np.ndarray, "n"], Float[np.ndarray, "t 2"]]],
+    name: str,
+    title: str,
+) -> Figure:
+    """Curves among planar codes, one picture a domain.
+
+    Args:
+        domains: word, codes, slot of each, codes along the curve.
+        name: file-name stem.
+        title: of the picture.
+    """
+    with sheet(10.5, 4.6, columns=len(domains), axes_grid=False) as page:
+        page.canvas.suptitle(title, x=0.01, ha="left", fontsize=15)
+        for axes, (word, codes, slots, curve) in zip(page.axes, domains, strict=True):
+            axes.set_title(word)
+            axes.set_aspect("equal")
+            axes.axis("off")
+            _points(axes, codes, slots, slot_colours(int(slots.max()) + 1))
+            axes.plot(*curve.T, color=INK, lw=1.8)
+            axes.plot(*curve[0], color=INK, marker="o", ms=7)
+        return page.figure(
+            name,
+            f"{title}: the codes of {len(domains)} domains, coloured by cluster, with the curve and a dot at its start.",
+        )

@@ -46,7 +46,8 @@ def steps_matter(scale: Scale, seed: int) -> Measurement:
     rows = distortions(seed)
     conditions = {
         "without_translation_some_triangles_mixed": translation.mixed > 0,
-        "without_translation_accuracy_lower_by_0.05": translation.accuracy_with - translation.accuracy_without >= DROP,
+        "without_translation_accuracy_lower_by_0.05": translation.accuracy_with - translation.accuracy_without
+        >= DROP,
         "without_merging_at_least_30_percent_empty": empty >= EMPTY,
         "with_merging_nothing_empty": filled <= 1e-9,
         "without_registration_at_least_5_percent_hit_twice": twice >= TWICE,
@@ -64,7 +65,15 @@ def steps_matter(scale: Scale, seed: int) -> Measurement:
         "points_that_meet_with_registration": meeting,
         **{f"{row.weights}/K_{row.n_clusters}/mean_distortion": row.mean for row in rows},
     }
-    columns = ("K", "weights asked for", "weights used", "flips", "mean |μ|", "max |μ|", "least angle (degrees)")
+    columns = (
+        "K",
+        "weights asked for",
+        "weights used",
+        "flips",
+        "mean |μ|",
+        "max |μ|",
+        "least angle (degrees)",
+    )
     return Measurement(
         quantity="accuracy with labels on overlapping layouts; baseline: without translation",
         ours=translation.accuracy_with,
@@ -110,7 +119,9 @@ def without_translation(aligned: AlignedPair, seed: int) -> Untranslated:
     triangles = triangulate(target)
     codes, slots = full.tgt_.codes, full.tgt_.slots
     query = pair.source.codes["test"]
-    lying = _spread_over(full.src_, source).to_uv(query, np.argsort(full.classes_src_)[labels], full.n_neighbors)
+    lying = _spread_over(full.src_, source).to_uv(
+        query, np.argsort(full.classes_src_)[labels], full.n_neighbors
+    )
     place = Locator(target, triangles).locate(lying)
     weights = np.clip(place.barycentric, 0, None)
     weights /= weights.sum(1, keepdims=True)
@@ -215,7 +226,9 @@ def _distortion(n_clusters: int, kind: Weights, seed: int) -> Distortion:
     for draw in derive(seed, 20):
         drawn = blobs(n_clusters, 60, seed=draw)
         try:
-            model = GMapLatent(merge="global", weights=kind).fit(drawn.codes, drawn.labels, drawn.codes, drawn.labels)
+            model = GMapLatent(merge="global", weights=kind).fit(
+                drawn.codes, drawn.labels, drawn.codes, drawn.labels
+            )
         except DisconnectedClusterError:
             continue
         canonical = model.stages_[0].canonical

@@ -96,7 +96,10 @@ def cost_of_alignment(scale: Scale, seed: int) -> Measurement:
         baseline = found[CYCLEGAN].seconds
         conditions["alignment_faster_than_training_a_CycleGAN"] = found[OURS].seconds < baseline
         for name in (OURS, CYCLEGAN):
-            values |= {f"{name}/seconds": found[name].seconds, f"{name}/accuracy_free": found[name].accuracy_free}
+            values |= {
+                f"{name}/seconds": found[name].seconds,
+                f"{name}/accuracy_free": found[name].accuracy_free,
+            }
         values["autoencoder_seconds"] = aligned.pair.source.seconds + aligned.pair.target.seconds
         ours_seconds = found[OURS].seconds
     else:
@@ -134,7 +137,10 @@ def cost(n: int, method: Method, seed: int) -> Cost:
 
 
 def _merger(
-    points: Float[np.ndarray, "n 2"], labels: Int[np.ndarray, "n"], centres: Float[np.ndarray, "k 2"], method: Method
+    points: Float[np.ndarray, "n 2"],
+    labels: Int[np.ndarray, "n"],
+    centres: Float[np.ndarray, "k 2"],
+    method: Method,
 ) -> Callable[[], Merged]:
     return lambda: merge_clusters(points, labels, centres, method)
 

@@ -41,7 +41,9 @@ def inner_paths(model: GMapLatent, count: int, steps: int, seed: int) -> Paths:
     generator = np.random.default_rng(seed)
     n_slots = len(model.classes_src_)
     slots = np.arange(count) % n_slots
-    ends = np.stack([[model.src_.sample(1, slot, generator)[0][0] for _ in range(2)] for slot in slots.tolist()])
+    ends = np.stack(
+        [[model.src_.sample(1, slot, generator)[0][0] for _ in range(2)] for slot in slots.tolist()]
+    )
     s = np.linspace(0, 1, steps)[None, :, None]
     return Paths((1 - s) * ends[:, :1] + s * ends[:, 1:], slots, slots)
 
@@ -175,5 +177,9 @@ def _strip(
     name: str, title: str, source: Float32[Tensor, "t c h w"], target: Float32[Tensor, "t c h w"]
 ) -> Figure:
     return curve_strip(
-        name, source.numpy(), target.numpy(), title, f"{title}: images of the source above, of the target below."
+        name,
+        source.numpy(),
+        target.numpy(),
+        title,
+        f"{title}: images of the source above, of the target below.",
     )

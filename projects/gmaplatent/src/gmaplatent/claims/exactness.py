@@ -141,7 +141,9 @@ def every_method(effort: Effort, seed: int) -> tuple[list[Exactness], dict[str, 
             name = f"{method}, K = {n_clusters}"
             for case, other in ((name, target), (f"{name}, with itself", source)):
                 try:
-                    found.append(_timed(GMapLatent(merge=method, max_per_cluster=None), case, source, other, seed))
+                    found.append(
+                        _timed(GMapLatent(merge=method, max_per_cluster=None), case, source, other, seed)
+                    )
                     break
                 except (ClusterGraphMismatch, DisconnectedClusterError) as error:
                     key = f"{method}: {type(error).__name__}"
@@ -201,7 +203,10 @@ def exact_alignment(scale: Scale, seed: int) -> Measurement:
         "every_random_draw_exact": all(found.exact for found in draws),
         "hierarchical_never_refuses": not any(name.startswith("hierarchical") for name in refused),
     }
-    rows, extra = [*methods, worst(draws, f"{len(draws)} random draws, the worst of each")], dict[str, Value]()
+    rows, extra = (
+        [*methods, worst(draws, f"{len(draws)} random draws, the worst of each")],
+        dict[str, Value](),
+    )
     drawn = GMapLatent(merge="hierarchical").fit(*_blobs(5, 40, seed), *_blobs(5, 40, seed + 1))
     figures = [stages(drawn.stages_[0], "stages-blobs", "Five blobs, from layout to canonical cells")]
     if scale is not Scale.SMOKE:

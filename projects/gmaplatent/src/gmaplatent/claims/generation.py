@@ -71,8 +71,10 @@ def verdict(found: Comparison, judge_accuracy: float, scale: Scale) -> dict[str,
     if scale is Scale.SMOKE:
         return conditions
     return conditions | {
-        "accuracy_with_labels_at_least_0.40_over_plain_OT": ours.accuracy_given >= plain.accuracy_free + OVER_PLAIN,
-        "accuracy_without_labels_at_least_that_of_codes_minus_0.03": ours.accuracy_free >= found.knn - BELOW_KNN,
+        "accuracy_with_labels_at_least_0.40_over_plain_OT": ours.accuracy_given
+        >= plain.accuracy_free + OVER_PLAIN,
+        "accuracy_without_labels_at_least_that_of_codes_minus_0.03": ours.accuracy_free
+        >= found.knn - BELOW_KNN,
         "all_clusters_covered": ours.covered == found.n_clusters,
         "mixture_rate_at_most_that_of_reconstructions_plus_0.03": ours.excess <= MIXTURE,
         "judge_at_least_0.95_on_real_images": judge_accuracy >= JUDGE_ACCURACY,
@@ -105,7 +107,11 @@ def _further_pairs(
 def grid(aligned: AlignedPair, found: Comparison) -> Figure:
     """Test images of every cluster, and what the methods make of them without labels."""
     rows = examples(aligned.pair.source.labels("test"), found.n_clusters, 20)
-    names = [name for name in (OURS, PLAIN, "translation + nearest neighbour", CYCLEGAN) if name in found.translated]
+    names = [
+        name
+        for name in (OURS, PLAIN, "translation + nearest neighbour", CYCLEGAN)
+        if name in found.translated
+    ]
     shown = [("source", found.sources[rows].numpy())]
     shown += [(name.replace(" + ", " +\n"), found.translated[name][rows].numpy()) for name in names]
     return translation_grid(

@@ -145,7 +145,9 @@ def compare(aligned: AlignedPair, seed: int, cyclegan_steps: int = 0) -> Compari
         )
         translated[name] = images
     source = pair.source
-    knn = knn_accuracy(source.codes["train"], source.labels("train"), source.codes["test"], source.labels("test"))
+    knn = knn_accuracy(
+        source.codes["train"], source.labels("train"), source.codes["test"], source.labels("test")
+    )
     return Comparison(scores, translated, source.parts.test.images, knn, pair.n_clusters)
 
 
@@ -185,7 +187,9 @@ def trained_cyclegan(pair: Pair, steps: int, seed: int) -> CycleGAN:
     """On the training images of both domains, without labels, on the judge's device."""
     channels = pair.source.parts.train.shape[0]
     network = seeded(seed, lambda: CycleGAN(channels)).to(next(pair.judge.parameters()).device)
-    train_cyclegan(network, pair.source.parts.train.images, pair.target.parts.train.images, steps=steps, seed=seed)
+    train_cyclegan(
+        network, pair.source.parts.train.images, pair.target.parts.train.images, steps=steps, seed=seed
+    )
     return network.eval()
 
 

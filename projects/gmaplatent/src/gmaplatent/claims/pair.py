@@ -83,7 +83,9 @@ PAIRS = {
 
 COLOUR = {
     Scale.GPU: PairSetup("cifar_source", "cifar_target", 64, Recipe(60), Recipe(30), 300),
-    Scale.PAPER: PairSetup("animals_source", "animals_target", 100, Recipe(200, rate=1e-3), Recipe(60), 300, "umap", 64, 80),
+    Scale.PAPER: PairSetup(
+        "animals_source", "animals_target", 100, Recipe(200, rate=1e-3), Recipe(60), 300, "umap", 64, 80
+    ),
 }
 """K = 3 in colour; the one of gpu scale is a substitute and not AFHQ."""
 
@@ -134,6 +136,11 @@ class Pair:
     judge_accuracy: float
     seconds: float
 
+    @classmethod
+    def judged(cls, source: Side, target: Side, judge: ImageClassifier, seconds: float) -> "Pair":
+        """With the judge's accuracy measured."""
+        return cls(source, target, judge, accuracy_of(judge, target.parts.test), seconds)
+
     @property
     def name(self) -> str:
         return f"{self.source.title} → {self.target.title}"
@@ -178,7 +185,15 @@ def make_side(setup: PairSetup, name: str, seed: int, device: torch.device) -> S
         network = seeded(seed, lambda: autoencoder_for(parts, setup)).to(device)
         train_autoencoder(network, parts.train.images.to(device), setup.autoencoder, seed)
         codec = NetworkCodec(network)
-    seconds = time.perf_counter() - started
+    return _side(name, parts, codec, time.perf_counter() - started)
+
+
+def side_with(name: str, codec: Codec) -> Side:
+    """A domain with a codec that is there already; images are brought to its size."""
+    return _side(name, load_domain(name, size=codec.shape[-1]), codec, 0.0)
+
+
+def _side(name: str, parts: Parts, codec: Codec, seconds: float) -> Side:
     codes: dict[PartName, Float[np.ndarray, "n d"]] = {
         "train": codec.encode(parts.train.images),
         "test": codec.encode(parts.test.images),
@@ -193,7 +208,9 @@ def autoencoder_for(parts: Parts, setup: PairSetup) -> Autoencoder:
 
 
 @lru_cache(maxsize=4)
-def make_judge(setup: PairSetup, name: str, seed: int, device: torch.device) -> tuple[ImageClassifier, float, float]:
+def make_judge(
+    setup: PairSetup, name: str, seed: int, device: torch.device
+) -> tuple[ImageClassifier, float, float]:
     """A classifier of a domain's real images, its accuracy on the test images, and the seconds it took."""
     parts = load_domain(name, size=setup.size)
     channels, size, _ = parts.train.shape
@@ -203,9 +220,15 @@ def make_judge(setup: PairSetup, name: str, seed: int, device: torch.device) -> 
         judge, parts.train.images.to(device), parts.train.labels.to(device), setup.classifier, seed
     )
     seconds = time.perf_counter() - started
-    with torch.no_grad():
-        found = torch.cat([judge(part.to(device)).argmax(1).cpu() for part in parts.test.images.split(512)])
-    return judge, float((found == parts.test.labels).double().mean()), seconds
+    return judge, accuracy_of(judge, parts.test), seconds
+
+
+@torch.no_grad()
+def accuracy_of(judge: ImageClassifier, data: LabelledImages) -> float:
+    """Share of real images that a classifier gets right."""
+    device = next(judge.parameters()).device
+    found = torch.cat([judge(part.to(device)).argmax(1).cpu() for part in data.images.split(512)])
+    return float((found == data.labels).double().mean())
 
 
 @lru_cache(maxsize=2)
@@ -223,7 +246,12 @@ def aligned_pair(setup: PairSetup, seed: int, device: torch.device) -> AlignedPa
     """A trained pair and the alignment of its training codes."""
     pair = trained_pair(setup, seed, device)
     started = time.perf_counter()
-    model = align(pair, layout=RememberedLayout(setup.layout, seed), max_per_cluster=setup.per_cluster, random_state=seed)
+    model = align(
+        pair,
+        layout=RememberedLayout(setup.layout, seed),
+        max_per_cluster=setup.per_cluster,
+        random_state=seed,
+    )
     return AlignedPair(pair, model, time.perf_counter() - started)
 
 

@@ -81,7 +81,11 @@ def shuffled(n: int, recipe: Recipe, seed: int) -> Iterator[Int[Tensor, "b"]]:
 
 
 def train(
-    network: nn.Module, loss_of: Callable[[Int[Tensor, "b"]], Float[Tensor, ""]], n: int, recipe: Recipe, seed: int
+    network: nn.Module,
+    loss_of: Callable[[Int[Tensor, "b"]], Float[Tensor, ""]],
+    n: int,
+    recipe: Recipe,
+    seed: int,
 ) -> Training:
     """Minimise `loss_of(rows)` over the parameters of a network.
 
