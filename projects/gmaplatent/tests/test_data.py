@@ -238,7 +238,7 @@ def test_damage_is_named(tmp_path, few_writers, options, message):
 
 def test_a_damaged_archive_is_named(tmp_path):
     (tmp_path / "chinese_mnist.zip").write_bytes(b"PK\3\4 cut off")
-    with pytest.raises(ValueError, match="chinese_mnist.zip is truncated or damaged"):
+    with pytest.raises(ValueError, match=r"chinese_mnist\.zip is truncated or damaged"):
         load_chinese_mnist(str(tmp_path))
 
 

@@ -111,7 +111,7 @@ def test_the_distance_agrees_with_the_square_root_of_scipy():
 def test_features_that_never_fire_are_no_trouble():
     x = np.random.default_rng(0).normal(size=(50, 3))
     dead = np.concatenate([x, np.zeros((50, 2))], 1)
-    assert frechet_distance(dead, dead + [1, 0, 0, 0, 0]) == pytest.approx(1, rel=1e-6)
+    assert frechet_distance(dead, dead + np.eye(5)[0]) == pytest.approx(1, rel=1e-6)
     assert frechet_distance(x[:, :1], x[:, :1] + 2) == pytest.approx(4)
 
 
