@@ -10,10 +10,9 @@ from gmaplatent.baselines import (
     PlainOT,
     RandomPairing,
     SinkhornL1L2,
-    _jensen_shannon,
-    _medoids,
-    vote,
 )
+from gmaplatent.baselines.transport import _jensen_shannon, _medoids
+from gmaplatent.neighbours import vote
 
 METHODS = [make() for make in BASELINES.values()]
 TRANSPORTS = [PlainOT(), SinkhornL1L2(), KeypointGuidedOT()]
@@ -181,6 +180,8 @@ def test_votes():
     labels = np.array(["b", "b", "a", "a"])
     assert vote(codes, labels, np.array([[0.4], [9.0]]), k=3).tolist() == ["b", "a"]
     assert vote(codes, labels, np.array([[0.4]]), k=99).tolist() == ["a"]  # a tie of two and two
+    with pytest.raises(ValueError, match="k must be at least 1, got 0"):
+        vote(codes, labels, np.array([[0.4]]), k=0)
 
 
 @pytest.mark.parametrize(

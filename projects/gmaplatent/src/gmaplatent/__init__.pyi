@@ -86,6 +86,7 @@ from .models import reconstruction_loss as reconstruction_loss
 from .models import train_cyclegan as train_cyclegan
 from .module import LitAutoencoder as LitAutoencoder
 from .module import LitClassifier as LitClassifier
+from .neighbours import vote as vote
 from .pretrained import load_classifier as load_classifier
 from .pretrained import load_codec as load_codec
 from .pretrained import load_network as load_network

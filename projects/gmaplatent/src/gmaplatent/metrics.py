@@ -16,8 +16,8 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from .alignment.correspondence import validated_codes, validated_labels
-from .baselines import vote
 from .models.classifier import ImageClassifier
+from .neighbours import vote
 
 MIXTURE_THRESHOLD = 0.8
 """An output is a mixture if the classifier gives no class more than this probability (G2)."""

@@ -1,128 +1,23 @@
-"""What aligns codes otherwise: optimal transport in four forms, translation of means, random partners (§4).
-
-All have one interface,
-
-    translate(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels=None) -> codes
-
-so that a comparison is a loop. `BASELINES` has them by name. The sixth baseline, CycleGAN, works on images and is in
-`gmaplatent.models.cyclegan`.
-"""
+"""Optimal transport of codes: exact without labels (i), with class penalties (ii), guided by keypoints (iii)."""
 
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
-from numpy.typing import ArrayLike
+from jaxtyping import Float, Int, Shaped
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 from scipy.special import rel_entr
 
-from .alignment.correspondence import validated_codes, validated_labels
+from .interface import Baseline, Problem, subsample
 
 Codes = Float[np.ndarray, "n d"]
-Labels = Int[np.ndarray, "n"]
-
-
-class Baseline(Protocol):
-    """Translates codes of the source into codes of the target."""
-
-    def translate(
-        self,
-        codes_src: ArrayLike,
-        labels_src: ArrayLike,
-        codes_tgt: ArrayLike,
-        labels_tgt: ArrayLike,
-        query: ArrayLike,
-        query_labels: ArrayLike | None = None,
-    ) -> Float[np.ndarray, "q d"]:
-        """Codes in the target of source codes `query`.
-
-        Args:
-            codes_src: (n, d), the source's training codes.
-            labels_src: (n,), their clusters 0 … K-1.
-            codes_tgt: (m, d').
-            labels_tgt: (m,), clusters with the same numbers.
-            query: (q, d), the codes to translate.
-            query_labels: (q,); None where they are not known. A method that needs them lets the 15 nearest training
-                codes vote.
-
-        Raises:
-            ValueError: for shapes that do not fit, numbers that are not finite, or clusters that are in one domain only.
-            ModuleNotFoundError: if POT is needed and not installed.
-        """
-        ...
+Labels = Shaped[np.ndarray, "n"]
 
 
 @dataclass(frozen=True)
-class _Problem:
-    """Checked arguments of `translate`."""
-
-    source: Codes
-    labels_src: Labels
-    target: Codes
-    labels_tgt: Labels
-    query: Codes
-    query_labels: Labels | None
-
-    def voted(self, k: int = 15) -> Labels:
-        """Clusters of the query: those given, else by vote."""
-        if self.query_labels is not None:
-            return self.query_labels
-        return vote(self.source, self.labels_src, self.query, k)
-
-    def require_one_dimension(self, method: str) -> None:
-        if self.source.shape[1] != self.target.shape[1]:
-            raise ValueError(
-                f"{method} compares codes of both domains, which must have one dimension; codes_src have "
-                f"{self.source.shape[1]}, codes_tgt have {self.target.shape[1]}"
-            )
-
-
-def vote(codes: Codes, labels: Labels, query: Codes, k: int = 15) -> Labels:
-    """Labels of `query` by the k nearest codes; a tie goes to the smallest label.
-
-    Example:
-        >>> vote(np.array([[0.0], [0.1], [5.0]]), np.array([3, 3, 1]), np.array([[0.2]]), k=2).tolist()
-        [3]
-    """
-    nearest = cKDTree(codes).query(query, min(k, len(codes)))[1].reshape(len(query), -1)
-    names, numbers = np.unique(labels, return_inverse=True)
-    counts = np.zeros((len(query), len(names)), dtype=np.int64)
-    np.add.at(counts, (np.arange(len(query))[:, None], numbers[nearest]), 1)
-    return names[counts.argmax(1)]
-
-
-def _problem(
-    codes_src: ArrayLike,
-    labels_src: ArrayLike,
-    codes_tgt: ArrayLike,
-    labels_tgt: ArrayLike,
-    query: ArrayLike,
-    query_labels: ArrayLike | None,
-) -> _Problem:
-    source, target = validated_codes(codes_src, "codes_src"), validated_codes(codes_tgt, "codes_tgt")
-    wanted = validated_codes(query, "query", source.shape[1])
-    ours = validated_labels(labels_src, len(source), "labels_src")
-    theirs = validated_labels(labels_tgt, len(target), "labels_tgt")
-    alone = np.setxor1d(ours, theirs)
-    if len(alone):
-        raise ValueError(
-            f"labels_src and labels_tgt must name the same clusters; in one only: {alone[:10].tolist()}"
-        )
-    known = None if query_labels is None else validated_labels(query_labels, len(wanted), "query_labels")
-    if known is not None and len(np.setdiff1d(known, ours)):
-        raise ValueError(
-            f"query_labels has clusters that no training code has: {np.setdiff1d(known, ours)[:10].tolist()}"
-        )
-    return _Problem(source, ours, target, theirs, wanted, known)
-
-
-@dataclass(frozen=True)
-class PlainOT:
+class PlainOT(Baseline):
     """(i) Exact optimal transport of the raw codes, squared distance, no labels; then the barycentric projection.
 
     A code that was not in the plan moves as its nearest source code does (Ferradans et al.), the rule of POT.
@@ -140,29 +35,20 @@ class PlainOT:
     max_points: int | None = 2_000
     seed: int = 0
 
-    def translate(
-        self,
-        codes_src: ArrayLike,
-        labels_src: ArrayLike,
-        codes_tgt: ArrayLike,
-        labels_tgt: ArrayLike,
-        query: ArrayLike,
-        query_labels: ArrayLike | None = None,
-    ) -> Float[np.ndarray, "q d"]:
-        """See `Baseline.translate`; labels are checked and not used."""
+    def solve(self, problem: Problem) -> Float[np.ndarray, "q d"]:
+        """Labels are not used."""
         ot = _pot()
-        problem = _problem(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels)
         problem.require_one_dimension("plain optimal transport")
         generator = np.random.default_rng(self.seed)
-        source = problem.source[_subsample(len(problem.source), self.max_points, generator)]
-        target = problem.target[_subsample(len(problem.target), self.max_points, generator)]
+        source = problem.source[subsample(len(problem.source), self.max_points, generator)]
+        target = problem.target[subsample(len(problem.target), self.max_points, generator)]
         cost = cdist(source, target, "sqeuclidean")
         plan = ot.emd(_uniform(source), _uniform(target), cost, numItermax=10_000_000)
         return _moved(source, _barycentric(plan, target), problem.query)
 
 
 @dataclass(frozen=True)
-class SinkhornL1L2:
+class SinkhornL1L2(Baseline):
     """(ii) Entropic transport with a group penalty that keeps source classes together; target labels are not used.
 
     POT's `SinkhornL1l2Transport` on costs divided by their largest.
@@ -193,27 +79,18 @@ class SinkhornL1L2:
                 f"{self.reg}, {self.reg_classes} and {self.iterations}"
             )
 
-    def translate(
-        self,
-        codes_src: ArrayLike,
-        labels_src: ArrayLike,
-        codes_tgt: ArrayLike,
-        labels_tgt: ArrayLike,
-        query: ArrayLike,
-        query_labels: ArrayLike | None = None,
-    ) -> Float[np.ndarray, "q d"]:
-        """See `Baseline.translate`; the target's labels are checked and not used.
+    def solve(self, problem: Problem) -> Float[np.ndarray, "q d"]:
+        """The target's labels are not used.
 
         Raises:
             ValueError: also if `reg` is so small that more than 1 % of the mass does not arrive.
         """
         ot = _pot()
-        problem = _problem(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels)
         problem.require_one_dimension("class-regularised transport")
         generator = np.random.default_rng(self.seed)
-        rows = _subsample(len(problem.source), self.max_points, generator)
+        rows = subsample(len(problem.source), self.max_points, generator)
         source, labels = problem.source[rows], np.unique(problem.labels_src[rows], return_inverse=True)[1]
-        target = problem.target[_subsample(len(problem.target), self.max_points, generator)]
+        target = problem.target[subsample(len(problem.target), self.max_points, generator)]
         solver = ot.da.SinkhornL1l2Transport(
             reg_e=self.reg, reg_cl=self.reg_classes, norm="max", max_iter=self.iterations, max_inner_iter=500
         )
@@ -230,7 +107,7 @@ class SinkhornL1L2:
 
 
 @dataclass(frozen=True)
-class KeypointGuidedOT:
+class KeypointGuidedOT(Baseline):
     """(iii) Transport that must match K pairs of keypoints, and relations to them elsewhere (KPG-RL).
 
     The keypoints are the medoids of the clusters. With the costs C divided by their largest,
@@ -261,17 +138,8 @@ class KeypointGuidedOT:
                 f"alpha must be in [0, 1] and temperature above 0, got {self.alpha} and {self.temperature}"
             )
 
-    def translate(
-        self,
-        codes_src: ArrayLike,
-        labels_src: ArrayLike,
-        codes_tgt: ArrayLike,
-        labels_tgt: ArrayLike,
-        query: ArrayLike,
-        query_labels: ArrayLike | None = None,
-    ) -> Float[np.ndarray, "q d"]:
-        """See `Baseline.translate`; of the labels, only those of the keypoints are used."""
-        problem = _problem(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels)
+    def solve(self, problem: Problem) -> Float[np.ndarray, "q d"]:
+        """Of the labels, those that say where the keypoints are."""
         if self.alpha > 0:
             problem.require_one_dimension("keypoint-guided transport with alpha > 0")
         generator = np.random.default_rng(self.seed)
@@ -314,7 +182,7 @@ class KeypointGuidedOT:
     ) -> tuple[Codes, Int[np.ndarray, "k"]]:
         """A subsample with the keypoints first."""
         keys = _medoids(codes, labels)
-        others = np.setdiff1d(_subsample(len(codes), self.max_points, generator), keys)
+        others = np.setdiff1d(subsample(len(codes), self.max_points, generator), keys)
         return codes[np.concatenate([keys, others])], np.arange(len(keys))
 
     def _relations(self, codes: Codes, keys: Int[np.ndarray, "k"]) -> Float[np.ndarray, "n k"]:
@@ -323,85 +191,6 @@ class KeypointGuidedOT:
         scores -= scores.max(1, keepdims=True)
         weights = np.exp(scores)
         return weights / weights.sum(1, keepdims=True)
-
-
-@dataclass(frozen=True)
-class BarycentreNearest:
-    """(iv) Translation alone: a cluster's mean is moved onto its partner's, then the nearest target code is taken.
-
-    The nearest code may belong to another cluster: clusters that overlap are not kept apart.
-
-    Example:
-        >>> codes = np.array([[0.0], [1.0], [10.0], [11.0]])
-        >>> BarycentreNearest().translate(codes, [0, 0, 1, 1], codes[::-1], [0, 0, 1, 1], [[0.9]]).tolist()
-        [[11.0]]
-    """
-
-    def translate(
-        self,
-        codes_src: ArrayLike,
-        labels_src: ArrayLike,
-        codes_tgt: ArrayLike,
-        labels_tgt: ArrayLike,
-        query: ArrayLike,
-        query_labels: ArrayLike | None = None,
-    ) -> Float[np.ndarray, "q d"]:
-        """See `Baseline.translate`."""
-        problem = _problem(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels)
-        problem.require_one_dimension("translation of means")
-        moved, labels = problem.query.copy(), problem.voted()
-        for label in np.unique(labels):
-            there = problem.target[problem.labels_tgt == label].mean(0)
-            moved[labels == label] += there - problem.source[problem.labels_src == label].mean(0)
-        return problem.target[cKDTree(problem.target).query(moved)[1]]
-
-
-@dataclass(frozen=True)
-class RandomPairing:
-    """(v) A random target code of the same cluster: as accurate as labels allow, and nothing of the geometry is kept.
-
-    Args:
-        seed: of the draw.
-
-    Example:
-        >>> RandomPairing().translate([[0.0], [1.0]], ["a", "b"], [[7.0], [8.0]], ["a", "b"], [[0.2]], ["b"]).tolist()
-        [[8.0]]
-    """
-
-    seed: int = 0
-
-    def translate(
-        self,
-        codes_src: ArrayLike,
-        labels_src: ArrayLike,
-        codes_tgt: ArrayLike,
-        labels_tgt: ArrayLike,
-        query: ArrayLike,
-        query_labels: ArrayLike | None = None,
-    ) -> Float[np.ndarray, "q d"]:
-        """See `Baseline.translate`."""
-        problem = _problem(codes_src, labels_src, codes_tgt, labels_tgt, query, query_labels)
-        generator = np.random.default_rng(self.seed)
-        labels = problem.voted()
-        partners = np.empty(len(labels), dtype=np.int64)
-        for label in np.unique(labels):
-            wanted = labels == label
-            partners[wanted] = generator.choice(
-                np.flatnonzero(problem.labels_tgt == label), int(wanted.sum())
-            )
-        return problem.target[partners]
-
-
-BASELINES: Mapping[str, type[Any]] = MappingProxyType(
-    {
-        "plain_ot": PlainOT,
-        "sinkhorn_l1l2": SinkhornL1L2,
-        "keypoint_guided_ot": KeypointGuidedOT,
-        "barycentre_nearest": BarycentreNearest,
-        "random_pairing": RandomPairing,
-    }
-)
-"""The baselines on codes by name."""
 
 
 def _pot() -> Any:
@@ -415,12 +204,6 @@ def _pot() -> Any:
             "the transport baselines need POT: install gmaplatent[train]", name=error.name
         ) from error
     return ot
-
-
-def _subsample(n: int, most: int | None, generator: np.random.Generator) -> Int[np.ndarray, "m"]:
-    if most is not None and most < 1:
-        raise ValueError(f"max_points must be at least 1 or None, got {most}")
-    return np.arange(n) if most is None or n <= most else np.sort(generator.choice(n, most, replace=False))
 
 
 def _uniform(codes: Codes) -> Float[np.ndarray, "n"]:
