@@ -61,9 +61,7 @@ def test_the_declarations_need_these_distributions_and_no_others(
     assert sorted(distributions(locked)) == sorted(resolved), "run ci/lock and commit ci/locked.txt"
 
 
-def test_the_index_serves_the_files_that_are_locked(
-    locked: str, resolved: dict[str, frozenset[str]]
-) -> None:
+def test_the_index_serves_the_files_that_are_locked(locked: str, resolved: dict[str, frozenset[str]]) -> None:
     # Indexes differ in the files they list (one adds a wheel late); one that shares none serves something else.
     strange = [name for name, hashes in distributions(locked).items() if not hashes & resolved[name]]
     assert strange == []
