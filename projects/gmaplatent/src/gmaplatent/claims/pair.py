@@ -4,7 +4,6 @@ A pair is made once in a process for a set-up and a seed, whichever claim asks f
 asks.
 """
 
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -160,17 +159,17 @@ class AlignedPair:
 
 
 class RememberedLayout:
-    """A layout that is computed once for the same codes, so that the geometry can be fitted again without it."""
+    """A layout that is computed once: codes that were laid out before, all or some of them, get their places again."""
 
     def __init__(self, layout: Layout, seed: int):
         self.layout, self.seed = layout, seed
-        self._known: dict[bytes, Float[np.ndarray, "n 2"]] = {}
+        self._places: dict[bytes, Float[np.ndarray, "2"]] = {}
 
     def __call__(self, codes: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n 2"]:
-        key = hashlib.sha256(codes.tobytes()).digest()
-        if key not in self._known:
-            self._known[key] = planar_layout(codes, self.layout, self.seed)
-        return self._known[key]
+        keys = [row.tobytes() for row in codes]
+        if not all(key in self._places for key in keys):
+            self._places |= zip(keys, planar_layout(codes, self.layout, self.seed), strict=True)
+        return np.stack([self._places[key] for key in keys])
 
 
 @lru_cache(maxsize=4)
