@@ -72,13 +72,21 @@ def test_both_domains_of_a_pair_are_trained_alike(pair):
     assert ours == theirs
 
 
-def test_a_name_is_imported_only_when_it_is_used():
-    code = (
-        "import sys, gmaplatent; assert not {'torch', 'lightning', 'sklearn', 'ot'} & set(sys.modules);"
-        "gmaplatent.PCACodec; gmaplatent.load_mnist; gmaplatent.PlainOT;"
-        "assert not {'lightning', 'ot'} & set(sys.modules)"
-    )
+def python(code):
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    python("import sys, gmaplatent; assert not {'torch', 'lightning', 'sklearn', 'ot'} & set(sys.modules)")
+
+
+@pytest.mark.slow
+def test_data_codecs_and_baselines_need_no_lightning():
+    names = "PCACodec load_mnist PlainOT GreyAutoencoder judge".split()
+    python(
+        f"import sys, gmaplatent; [getattr(gmaplatent, name) for name in {names}];"
+        "assert not {'lightning', 'ot', 'jsonargparse'} & set(sys.modules)"
+    )
 
 
 def test_every_public_name_is_there():
@@ -129,9 +137,19 @@ def test_mistakes_of_encode_are_said_without_a_traceback(tmp_path, monkeypatch, 
     assert message in capsys.readouterr().err
 
 
-@pytest.mark.realdata
-def test_images_of_another_shape_are_a_mistake(tmp_path, capsys):
+def test_images_of_another_shape_are_a_mistake(tmp_path, monkeypatch, capsys):
+    from PIL import Image
+
+    from tenfold.data import CIFAR10_CLASSES
+
+    for name in CIFAR10_CLASSES:
+        for part in ("train", "test"):
+            folder = tmp_path / "cifar10" / part / name
+            folder.mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (32, 32)).save(folder / f"{i}.png")
     GreyAutoencoder(2).save_pretrained(tmp_path / "ae")
+    monkeypatch.setenv("TENFOLD_DATA", str(tmp_path))
     out = str(tmp_path / "codes.npz")
     assert main(["encode", str(tmp_path / "ae"), "--domain", "cifar_source", "--out", out]) == 2
     assert "images have shape (3, 32, 32)" in capsys.readouterr().err
