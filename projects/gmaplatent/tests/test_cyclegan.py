@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from gmaplatent.models import CycleGAN, train_cyclegan
-from gmaplatent.models.cyclegan import _Pool
+from gmaplatent.models.cyclegan import PatchDiscriminator, _Pool
 
 
 def small(**options):
@@ -31,6 +31,21 @@ def test_the_losses_are_those_of_the_text():
         + model.judge_tgt(fake_y).square().mean()
     ) / 2
     assert torch.allclose(wrong, expected)
+
+
+@pytest.mark.parametrize(("n_stages", "patch"), [(1, 16), (2, 34), (3, 70)])
+def test_the_discriminator_sees_patches(n_stages, patch):
+    judge = PatchDiscriminator(1, width=2, n_stages=n_stages)
+    # Instance normalisation looks at the whole image by its mean; patches are what the convolutions see.
+    convolutions = torch.nn.Sequential(
+        *(m for m in judge.layers if not isinstance(m, torch.nn.InstanceNorm2d))
+    )
+    x = torch.rand(1, 1, 144, 144, requires_grad=True)
+    scores = convolutions(x)
+    middle = scores.shape[-1] // 2
+    scores[0, 0, middle, middle].backward()
+    seen = x.grad[0, 0].abs() > 0
+    assert (int(seen.any(0).sum()), int(seen.any(1).sum())) == (patch, patch)
 
 
 def test_training_changes_dark_images_into_bright_ones():

@@ -97,6 +97,16 @@ def test_cross_entropy_of_pixels():
     assert torch.allclose(loss, -(x * y.log() + (1 - x) * (1 - y).log()).mean())
 
 
+@pytest.mark.parametrize("kind", ["mse", "bce"])
+def test_the_loss_works_under_autocast(kind):
+    model, x = GreyAutoencoder(d=4), torch.rand(5, 1, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        loss, _ = reconstruction_loss(model, x, kind=kind)
+    assert loss.dtype == torch.float32
+    plain, _ = reconstruction_loss(model, x, kind=kind)
+    assert torch.allclose(loss, plain, rtol=0.02)
+
+
 def test_the_cluster_head_reaches_the_encoder():
     model = GreyAutoencoder(d=2, n_clusters=3)
     x, labels = torch.rand(4, 1, 32, 32), torch.tensor([0, 1, 2, 0])

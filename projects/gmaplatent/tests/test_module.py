@@ -56,6 +56,17 @@ def test_the_classifier_is_kept_by_its_accuracy():
     assert not hasattr(LitAutoencoder, "monitor")  # by val/loss
 
 
+@pytest.mark.slow
+def test_compilation_reaches_what_a_step_calls():
+    lit = LitAutoencoder(GreyAutoencoder(2))
+    lit.on_fit_start()
+    assert lit.model.encoder._compiled_call_impl is None
+    lit.model.compile()  # nothing is compiled before the first call
+    lit.on_fit_start()
+    assert lit.model.encoder._compiled_call_impl is not None
+    assert lit.model.decoder._compiled_call_impl is not None
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [

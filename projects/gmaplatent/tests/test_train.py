@@ -82,7 +82,7 @@ def test_importing_the_package_imports_nothing_heavy():
 
 @pytest.mark.slow
 def test_data_codecs_and_baselines_need_no_lightning():
-    names = "PCACodec load_mnist PlainOT GreyAutoencoder judge".split()
+    names = ["PCACodec", "load_mnist", "PlainOT", "GreyAutoencoder", "judge"]
     python(
         f"import sys, gmaplatent; [getattr(gmaplatent, name) for name in {names}];"
         "assert not {'lightning', 'ot', 'jsonargparse'} & set(sys.modules)"

@@ -58,6 +58,12 @@ class LitAutoencoder(lightning.LightningModule):
         """Reconstructions."""
         return self.model(x)
 
+    def on_fit_start(self) -> None:
+        if getattr(self.model, "_compiled_call_impl", None) is not None:
+            # `--compile` compiles what is called; a training step calls the two halves, not the model as a whole.
+            for half in (self.model.encoder, self.model.decoder):
+                half.compile()
+
     def _step(self, stage: str, batch: tuple[Tensor, Tensor]) -> Tensor:
         images, labels = batch
         loss, terms = reconstruction_loss(

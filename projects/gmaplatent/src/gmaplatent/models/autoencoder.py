@@ -6,6 +6,7 @@ that every stage halves the image.
 
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -64,7 +65,6 @@ class GreyAutoencoder(Autoencoder):
         n_clusters: of the auxiliary head; 0 for none, which is the faithful form.
 
     Example:
-        >>> import torch
         >>> model = GreyAutoencoder(d=16)
         >>> model.encode(torch.zeros(2, 1, 32, 32)).shape, model(torch.zeros(2, 1, 32, 32)).shape
         (torch.Size([2, 16]), torch.Size([2, 1, 32, 32]))
@@ -116,7 +116,6 @@ class ColourAutoencoder(Autoencoder):
         n_clusters: of the auxiliary head; 0 for none.
 
     Example:
-        >>> import torch
         >>> model = ColourAutoencoder(size=32, d=64, width=8)
         >>> model(torch.zeros(2, 3, 32, 32)).shape
         torch.Size([2, 3, 32, 32])
@@ -195,7 +194,7 @@ def reconstruction_loss(
         )
     codes = model.encode(images)
     decoded = model.decode(codes)
-    distance = F.mse_loss if kind == "mse" else F.binary_cross_entropy
+    distance = F.mse_loss if kind == "mse" else _pixel_cross_entropy
     terms = {"reconstruction": distance(decoded, images)}
     loss = terms["reconstruction"] + sparsity * codes.abs().sum(1).mean()
     if model.head is not None:
@@ -204,6 +203,14 @@ def reconstruction_loss(
         terms["clusters"] = F.cross_entropy(model.head(codes), labels)
         loss = loss + cluster_weight * terms["clusters"]
     return loss, terms
+
+
+def _pixel_cross_entropy(
+    decoded: Float[Tensor, "n c h w"], images: Float[Tensor, "n c h w"]
+) -> Float[Tensor, ""]:
+    # Autocast refuses the logarithm of half-precision probabilities, and rightly so.
+    with torch.autocast(decoded.device.type, enabled=False):
+        return F.binary_cross_entropy(decoded.to(images.dtype), images)
 
 
 def _check(d: int, n_clusters: int) -> None:

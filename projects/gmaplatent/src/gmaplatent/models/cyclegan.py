@@ -66,12 +66,13 @@ class _Residual(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """A score for every patch; two stages of stride 2 see 22 × 22 pixels, which suits images of 32 × 32.
+    """A score for every patch of an image; two stages of stride 2 see all of an image of 32 × 32.
 
     Args:
         channels: of the images.
         width: channels of the first layer.
-        n_stages: stages of stride 2; 3 is the 70 × 70 discriminator of 256 × 256 images.
+        n_stages: stages of stride 2; 1, 2, 3 see patches of 16, 34, 70 pixels, the last of which is the discriminator of
+            images of 256 × 256.
 
     Example:
         >>> PatchDiscriminator(1, width=4)(torch.zeros(2, 1, 32, 32)).shape
