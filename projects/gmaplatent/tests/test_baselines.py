@@ -63,10 +63,14 @@ def test_plain_transport_is_optimal():
     assert np.allclose(found[source[:, 0].argsort()], np.sort(target, axis=0))
 
 
-def test_a_new_code_moves_as_its_nearest_one():
+def test_a_new_code_follows_its_nearest_one():
     source, labels = np.array([[0.0], [10.0]]), [0, 1]
-    found = PlainOT().translate(source, labels, source + 3, labels, [[1.0], [8.5]])
-    assert np.allclose(found, [[4.0], [11.5]])
+    there = {
+        rule: PlainOT(extension=rule).translate(source, labels, source + 3, labels, [[1.0], [8.5]])
+        for rule in ("nearest", "displacement")
+    }
+    assert np.allclose(there["nearest"], [[3.0], [13.0]])
+    assert np.allclose(there["displacement"], [[4.0], [11.5]])
 
 
 def test_the_class_penalty_keeps_classes_together():
@@ -238,8 +242,21 @@ def test_codes_that_cannot_be_compared_are_refused(method):
         (lambda: SinkhornL1L2(reg=0), "reg must be above 0, .* got 0, 0.1 and 5"),
         (lambda: SinkhornL1L2(iterations=0), "iterations at least 1"),
         (lambda: KeypointGuidedOT(alpha=2), r"alpha must be in \[0, 1\]"),
+        (
+            lambda: PlainOT("mean").translate([[0.0]], [0], [[0.0]], [0], [[0.0]]),
+            "extension must be 'nearest' or 'displacement', got 'mean'",
+        ),
+        (
+            lambda: KeypointGuidedOT(extension="displacement").translate(
+                *clusters(), *clusters(dim=3), clusters()[0]
+            ),
+            "extension='displacement' needs codes of one dimension, got 2 and 3",
+        ),
         (lambda: KeypointGuidedOT(temperature=0), "temperature above 0, got 0.0 and 0"),
-        (lambda: PlainOT(0).translate([[0.0]], [0], [[0.0]], [0], [[0.0]]), "max_points must be at least 1"),
+        (
+            lambda: PlainOT(max_points=0).translate([[0.0]], [0], [[0.0]], [0], [[0.0]]),
+            "max_points must be at least 1",
+        ),
         (
             lambda: KeypointGuidedOT().translate([[0.0], [1.0]], [0, 0], [[0.0]], [0], [[0.0]]),
             "no codes besides its 1 keypoints",

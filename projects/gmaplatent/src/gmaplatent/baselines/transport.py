@@ -1,8 +1,14 @@
-"""Optimal transport of codes: exact without labels (i), with class penalties (ii), guided by keypoints (iii)."""
+"""Optimal transport of codes: exact without labels (i), with class penalties (ii), guided by keypoints (iii).
+
+A plan says where the training codes go: to the mean of the target codes that get their mass (barycentric projection).
+Other codes follow the nearest training code. With `extension="nearest"` they go where it goes; with "displacement" they
+keep their distance to it, the rule of POT (Ferradans et al.). The first is the default, because the axes of two
+autoencoders trained apart have nothing to do with each other, and a difference of codes means nothing on the other side.
+"""
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float, Int, Shaped
@@ -14,24 +20,25 @@ from .interface import Baseline, Problem, subsample
 
 Codes = Float[np.ndarray, "n d"]
 Labels = Shaped[np.ndarray, "n"]
+Extension = Literal["nearest", "displacement"]
 
 
 @dataclass(frozen=True)
 class PlainOT(Baseline):
     """(i) Exact optimal transport of the raw codes, squared distance, no labels; then the barycentric projection.
 
-    A code that was not in the plan moves as its nearest source code does (Ferradans et al.), the rule of POT.
-
     Args:
+        extension: to codes that are not in the plan, "nearest" or "displacement".
         max_points: random codes of each domain in the plan; its cost grows with their square. None takes all.
         seed: of that subsample.
 
     Example:
         >>> source = np.array([[0.0], [1.0]])
         >>> PlainOT().translate(source, [0, 1], source + 5, [0, 1], [[0.1]]).tolist()
-        [[5.1]]
+        [[5.0]]
     """
 
+    extension: Extension = "nearest"
     max_points: int | None = 2_000
     seed: int = 0
 
@@ -44,7 +51,7 @@ class PlainOT(Baseline):
         target = problem.target[subsample(len(problem.target), self.max_points, generator)]
         cost = cdist(source, target, "sqeuclidean")
         plan = ot.emd(_uniform(source), _uniform(target), cost, numItermax=10_000_000)
-        return _moved(source, _barycentric(plan, target), problem.query)
+        return _extended(source, _barycentric(plan, target), problem.query, self.extension)
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class SinkhornL1L2(Baseline):
         reg: entropic regularisation.
         reg_classes: weight of the ℓ1ℓ2 penalty.
         iterations: of the outer loop, each of which is a Sinkhorn problem.
-        max_points, seed: as `PlainOT`.
+        extension, max_points, seed: as `PlainOT`.
 
     Example:
         >>> codes = np.random.default_rng(0).normal(size=(20, 2))
@@ -69,6 +76,7 @@ class SinkhornL1L2(Baseline):
     reg: float = 0.02
     reg_classes: float = 0.1
     iterations: int = 5
+    extension: Extension = "nearest"
     max_points: int | None = 1_000
     seed: int = 0
 
@@ -103,7 +111,7 @@ class SinkhornL1L2(Baseline):
             raise ValueError(
                 f"reg is {self.reg}, too small for these codes: {off:.2g} of the mass is off the target's; raise it"
             )
-        return _moved(source, _barycentric(plan, target), problem.query)
+        return _extended(source, _barycentric(plan, target), problem.query, self.extension)
 
 
 @dataclass(frozen=True)
@@ -118,7 +126,7 @@ class KeypointGuidedOT(Baseline):
     Args:
         alpha: weight of the distance between codes; 0 needs no common dimension.
         temperature: τ, 0.1 in the related work.
-        max_points, seed: as `PlainOT`; the keypoints are always in the plan.
+        extension, max_points, seed: as `PlainOT`; the keypoints are always in the plan.
 
     Example:
         >>> source = np.array([[0.0], [0.2], [0.4], [5.0], [5.2], [5.4]])
@@ -129,6 +137,7 @@ class KeypointGuidedOT(Baseline):
 
     alpha: float = 0.0
     temperature: float = 0.1
+    extension: Extension = "nearest"
     max_points: int | None = 2_000
     seed: int = 0
 
@@ -146,7 +155,7 @@ class KeypointGuidedOT(Baseline):
         source, keys_src = self._chosen(problem.source, problem.labels_src, generator)
         target, keys_tgt = self._chosen(problem.target, problem.labels_tgt, generator)
         plan = self.plan(source, keys_src, target, keys_tgt)
-        return _moved_or_nearest(source, _barycentric(plan, target), problem.query)
+        return _extended(source, _barycentric(plan, target), problem.query, self.extension)
 
     def plan(
         self, source: Codes, keys_src: Int[np.ndarray, "k"], target: Codes, keys_tgt: Int[np.ndarray, "k"]
@@ -215,17 +224,18 @@ def _barycentric(plan: Float[np.ndarray, "n m"], target: Codes) -> Codes:
     return plan @ target / plan.sum(1, keepdims=True)
 
 
-def _moved(source: Codes, images: Codes, query: Codes) -> Codes:
-    """Every code of the query moves as the nearest source code does."""
+def _extended(source: Codes, images: Codes, query: Codes, extension: Extension) -> Codes:
+    """Where the query goes if the source codes go to `images`."""
+    if extension not in ("nearest", "displacement"):
+        raise ValueError(f"extension must be 'nearest' or 'displacement', got {extension!r}")
     nearest = cKDTree(source).query(query)[1]
+    if extension == "nearest":
+        return images[nearest]
+    if source.shape[1] != images.shape[1]:
+        raise ValueError(
+            f"extension='displacement' needs codes of one dimension, got {source.shape[1]} and {images.shape[1]}"
+        )
     return query + images[nearest] - source[nearest]
-
-
-def _moved_or_nearest(source: Codes, images: Codes, query: Codes) -> Codes:
-    """As `_moved` where both domains have one dimension, else the image of the nearest source code."""
-    if source.shape[1] == images.shape[1]:
-        return _moved(source, images, query)
-    return images[cKDTree(source).query(query)[1]]
 
 
 def _medoids(codes: Codes, labels: Labels) -> Int[np.ndarray, "k"]:
