@@ -64,6 +64,11 @@ SETTINGS = {
     "Trained models condense: their blocks settle towards the critical value with depth",
     source="summary of the paper's experiments; the exact definition is not available, the measurements are ours",
     published="condensing visible in Llama-3.1, Qwen-2 and DeepSeek-MoE; no numbers",
+    known_gaps={
+        "cpu": "the last block's largest singular value is 1.60, 1.83 and 2.15 (seeds 0, 1, 2) where 1.5 is allowed, after 61, 85 and 68 in "
+        "the first; relative updates fall as required (Spearman -0.93, -0.98, -0.93). At the rate 1e-3 the last one is 1.38, 1.26 and 1.31 and "
+        "all conditions hold: how far blocks settle depends on the rate"
+    },
 )
 def condensing(scale: Scale, seed: int) -> Measurement:
     """A pre-LN model, probed on validation text in float64, beside the same model before training and a post-LN one.

@@ -48,6 +48,10 @@ HUGGING_FACE = "hugging-face"
     "C1",
     "The limit of infinite depth exists below the critical value, at it under conditions, and not above it",
     source="abstract; the theorems are reconstructions from the literature (notes, section 3.2)",
+    known_gaps={
+        "cpu": "all 28 operators are labelled correctly and all bounds hold with every seed; of the random transformer blocks, some have "
+        "rates that differ by more than 0.02 between two halves of the starts with seeds 1 and 2"
+    },
 )
 def existence(scale: Scale, seed: int) -> Measurement:
     """smoke: `classify_block` labels an operator zoo correctly: λQ (λ = .5, .9) contractive with the fitted rate within 1 %;
