@@ -41,6 +41,8 @@ NAMES = {
     "random_pairing": "random pairing in the class",
 }
 CYCLEGAN = "CycleGAN"
+WITHOUT_LABELS = (PLAIN, NAMES["sinkhorn_l1l2"], NAMES["keypoint_guided_ot"], CYCLEGAN)
+"""What makes no use of the labels of the images it translates: there is one result, not two."""
 
 Translator = Callable[[bool], Float32[Tensor, "n c h w"]]
 """Translates the source's test images; True gives it their labels."""
@@ -138,7 +140,7 @@ def compare(aligned: AlignedPair, seed: int, cyclegan_steps: int = 0) -> Compari
         started = time.perf_counter()
         images = translate(False)
         seconds = fitting + time.perf_counter() - started
-        takes_labels = name not in (PLAIN, CYCLEGAN)
+        takes_labels = name not in WITHOUT_LABELS
         given = judge(pair.judge, translate(True)) if takes_labels else None
         scores[name] = _score(
             judge(pair.judge, images), given, pair.source.labels("test"), floor, real, seconds

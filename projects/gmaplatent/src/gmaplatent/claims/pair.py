@@ -71,7 +71,7 @@ class PairSetup:
 
 
 DIGITS = PairSetup("digits_a", "digits_b", 16, None, Recipe(30, 64, 3e-3), 300, size=8)
-HANDWRITING = PairSetup("mnist", "chinese_mnist", 16, Recipe(8, 200), Recipe(4, 128), 150)
+HANDWRITING = PairSetup("mnist", "chinese_mnist", 16, Recipe(8, 200), Recipe(6, 128), 150)
 PAIRS = {
     Scale.SMOKE: DIGITS,
     Scale.CPU: HANDWRITING,
