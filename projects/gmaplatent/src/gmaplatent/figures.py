@@ -68,7 +68,7 @@ def _points(
     axes: Axes, points: Float[np.ndarray, "n 2"], slots: Int[np.ndarray, "n"], colours: Sequence[str]
 ) -> None:
     size = float(np.clip(2500 / len(points), 1.5, 16))
-    axes.scatter(*points.T, s=size, c=[colours[k] for k in slots], linewidths=0)
+    axes.scatter(points[:, 0], points[:, 1], s=size, c=[colours[k] for k in slots], linewidths=0)
 
 
 def _merged(axes: Axes, merged: Merged, colours: Sequence[str]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from tenfold.claims import Figure, Measurement, Scale, Table, Value, claim
-from tenfold.drawing import Labels, Look, curves
+from tenfold.drawing import Curve, Labels, Look, curves
 
 from ..alignment.canonical import to_canonical
 from ..alignment.merge import MAX_ASSIGNED, Merged, Method, merge_clusters
@@ -166,7 +166,7 @@ def _table(rows: list[Cost]) -> Table:
 
 
 def _figure(rows: list[Cost]) -> Figure:
-    lines = {
+    lines: dict[str, Curve] = {
         method: (
             [float(row.n) for row in rows if row.method == method],
             [row.merge_seconds for row in rows if row.method == method],

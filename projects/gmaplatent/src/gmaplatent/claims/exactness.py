@@ -162,12 +162,12 @@ def random_draws(count: int, seed: int) -> list[Exactness]:
         own = draw % 3 == 2
         imbalance = 1.0 if draw % 2 == 0 else 2.0 if own else 10.0
         options: dict[str, Any] = {"canonical": "own", "mass": "sample"} if own else {}
-        pair = [
+        source, target = (
             _blobs(n_clusters, 8 if draw % 2 else 25, case_seed + side, imbalance, reverse=bool(side))
             for side in (0, 1)
-        ]
+        )
         case = f"draw {draw}, K = {n_clusters}, 1 : {imbalance:g}{', own cells' if own else ''}"
-        found.append(_timed(GMapLatent(**options), case, *pair, seed))
+        found.append(_timed(GMapLatent(**options), case, source, target, seed))
     return found
 
 
@@ -220,9 +220,9 @@ def exact_alignment(scale: Scale, seed: int) -> Measurement:
             stages(aligned.model.stages_[0], "stages", f"{aligned.pair.source.title}, from layout to cells")
         )
     if effort.large:
-        big = [_blobs(10, effort.large // 10, s) for s in derive(seed, 2)]
+        source, target = (_blobs(10, effort.large // 10, s) for s in derive(seed, 2))
         model = GMapLatent(merge="hierarchical", max_per_cluster=None)
-        large = _timed(model, f"{effort.large} points", *big, seed)
+        large = _timed(model, f"{effort.large} points", source, target, seed)
         rows.append(large)
         conditions["large_alignment_exact"] = large.exact
         conditions["large_alignment_under_5_minutes"] = large.seconds < LARGE_SECONDS

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from tenfold.claims import Table
 
-from ..baselines import BASELINES
+from ..baselines.named import BASELINES
 from ..metrics import (
     Judgement,
     cluster_coverage,
@@ -172,7 +172,8 @@ def _ours(aligned: AlignedPair) -> Translator:
 
 
 def _on_codes(key: str, pair: Pair, seed: int) -> Translator:
-    method = BASELINES[key]() if key == "barycentre_nearest" else BASELINES[key](seed=seed)
+    random = key != "barycentre_nearest"
+    method = BASELINES[key](seed=seed) if random else BASELINES[key]()  # type: ignore[call-arg]
     source, target = pair.source, pair.target
 
     def translate(given: bool) -> Float32[Tensor, "n c h w"]:
