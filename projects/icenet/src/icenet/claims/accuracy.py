@@ -33,6 +33,11 @@ RIVAL = "ReEsNet-bilinear"
     "C4",
     "Lower error than explicit networks with fewer parameters",
     source="results: NMSE over SNR against explicit multilayer networks",
+    known_gaps={
+        "cpu": "ICENet-tiny (6,051 parameters) is 0.46, 0.25 and 0.72 dB behind ReEsNet-bilinear (21,474) in the mean over 0 to 25 dB (seeds 0, 1, "
+        "2), where 0.5 dB are allowed; it is 7.0 dB better than LS at 0 dB and 5.7 dB at 10 dB with every seed. Both stall near -18 to -19 dB, "
+        "where exact LMMSE goes on to -25.6"
+    },
 )
 def normalised_error(scale: Scale, seed: int) -> Measurement:
     """NMSE in dB over SNR in {0, 5, …, 25} dB. Every network searches its rate and takes the same steps on the same slots.

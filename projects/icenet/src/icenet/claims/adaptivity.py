@@ -31,6 +31,11 @@ LARGEST_LOSS = 0.1
     "C2",
     "Iterations adapt to channel quality",
     source="abstract: the number of iterations follows the channel; the direction is not presupposed",
+    known_gaps={
+        "cpu": "with a fixed tolerance the counts hardly follow the SNR: spreads of 5.8, 6.5 and 9.0 % (seeds 0, 1, 2) where 10 % are asked "
+        "for, Spearman -0.09, -0.09, -0.66, most evaluations at 10 dB. With the tolerance that knows the noise, 0 dB needs 52 to 55 % of the "
+        "evaluations of 25 dB and loses at most 0.05 dB"
+    },
 )
 def iterations_adapt(scale: Scale, seed: int) -> Measurement:
     """smoke: synthetic inputs with scaled noise give distinct counts inside one batch, equal to those of the same slots alone.

@@ -30,6 +30,11 @@ STEPS = {Scale.SMOKE: 20, Scale.CPU: 300}
     "C5",
     "Training stays stable with Jacobian regularisation or a contractive cell",
     source="abstract of the journal extension: Jacobian regularisation for stable convergence in training",
+    known_gaps={
+        "cpu": "the contractive cell settles on every slot with every seed (spectral radius 0.65 to 0.73). Of the resnet cell 74, 100 and 26 % "
+        "settle with regularisation (seeds 0, 1, 2; 95 % are asked for) and 51, 100 and 44 % without, after 300 steps: regularisation "
+        "did not help reliably"
+    },
 )
 def stable_training(scale: Scale, seed: int) -> Measurement:
     """The contractive cell, the resnet cell with Jacobian regularisation (γ = 1) and without it, on the same slots at one rate.
