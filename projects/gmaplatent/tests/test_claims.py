@@ -226,6 +226,7 @@ def test_generation_and_quality_report_their_numbers(
     assert "fid_clf" in quality.quantity
 
 
+@pytest.mark.slow
 def test_a_cyclegan_joins_the_comparison_if_it_is_given_steps(aligned: AlignedPair) -> None:
     larger = trained_pair(replace(SETUP, size=32, classifier=Recipe(1, 256)), 0, CPU)
     methods = judging._methods(replace(aligned, pair=larger), 0, 1)
