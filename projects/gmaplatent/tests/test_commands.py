@@ -55,6 +55,13 @@ def test_demo_draws_every_step(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert GMapLatent.load(out / "alignment.npz").classes_src_.tolist()
 
 
+def test_curves_are_broken_where_the_cluster_changes() -> None:
+    curve = np.arange(8.0).reshape(4, 2)
+    found = commands.broken(curve, np.array(["a", "a", "b", "c"]))
+    assert np.isnan(found).all(1).tolist() == [False, False, True, False, True, False]
+    np.testing.assert_array_equal(found[~np.isnan(found).all(1)], curve)
+
+
 def test_align_saves_what_transform_needs(tmp_path: Path) -> None:
     source, target = write_codes(tmp_path / "a.npz"), write_codes(tmp_path / "b.npz", seed=1)
     out, stages = tmp_path / "new" / "alignment.npz", tmp_path / "stages"

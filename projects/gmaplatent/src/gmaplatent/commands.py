@@ -215,13 +215,13 @@ def demo(argv: Sequence[str]) -> int:
         model = _model(options).fit(source.codes, source.labels, target.codes, target.labels)
         angle = np.linspace(0, 2 * np.pi, 600)
         path = 0.6 * np.stack([np.cos(angle), np.sin(angle)], 1)
-        ours, theirs, _ = model.map_curve(path)
+        ours, theirs, labels = model.map_curve(path)
         sides = [
-            (word, domain.codes, domain.slots, curve)
+            (word, domain.codes, domain.slots, broken(curve, labels))
             for word, domain, curve in (("source", model.src_, ours), ("target", model.tgt_, theirs))
         ]
         curves = planar_curves(
-            sides, "curves", "One circle through all cells, as a curve of codes in both domains"
+            sides, "curves", "One circle through all cells, as curves of codes in both domains"
         )
         _parent(options.out / "alignment.npz")
         model.save(options.out / "alignment.npz")
@@ -243,6 +243,12 @@ def stage_figures(model: GMapLatent) -> list[Figure]:
         stages(stage, f"stages-{word}", f"The {word} domain, step by step")
         for stage, word in zip(model.stages_, ("source", "target"), strict=True)
     ]
+
+
+def broken(curve: Float[np.ndarray, "t d"], labels: Shaped[np.ndarray, "t"]) -> Float[np.ndarray, "s d"]:
+    """With a gap wherever the label changes: codes of two clusters have nothing between them."""
+    switches = np.flatnonzero(labels[1:] != labels[:-1]) + 1
+    return np.insert(curve, switches, np.nan, axis=0)
 
 
 def summary(model: GMapLatent) -> dict[str, Any]:
