@@ -107,9 +107,11 @@ def evaluate(argv: Sequence[str]) -> int:
         "--codec", default="autoencoder", choices=["autoencoder", "pca"], help="what is made here"
     )
     parser.add_argument("--dim", type=int, default=16, help="dimension of the codes made here (default 16)")
-    parser.add_argument("--epochs", type=int, default=8, help="of the autoencoders trained here (default 8)")
     parser.add_argument(
-        "--judge-epochs", type=int, default=4, help="of the classifier trained here (default 4)"
+        "--epochs", type=int, default=16, help="of the autoencoders trained here (default 16)"
+    )
+    parser.add_argument(
+        "--judge-epochs", type=int, default=6, help="of the classifier trained here (default 6)"
     )
     parser.add_argument("--device", default="cpu", help="where networks are trained (default cpu)")
     parser.add_argument("--out", type=Path, default=Path("evaluation"), help="folder (default evaluation)")
@@ -166,7 +168,8 @@ def _evaluated_pair(options: argparse.Namespace) -> Any:
     from .claims.training import Recipe, derive
     from .pretrained import load_classifier, load_codec
 
-    recipe = None if options.codec == "pca" else Recipe(options.epochs, 200)
+    recipe = None if options.codec == "pca" else Recipe(options.epochs, 64, 3e-3)
+    grey = not options.target.startswith(("cifar", "animals"))
     setup = PairSetup(
         options.source,
         options.target,
@@ -174,6 +177,7 @@ def _evaluated_pair(options: argparse.Namespace) -> Any:
         recipe,
         Recipe(options.judge_epochs, 128),
         options.per_cluster,
+        loss="bce" if grey else "mse",
     )
     device = torch.device(options.device)
     seeds = derive(options.seed, 3)

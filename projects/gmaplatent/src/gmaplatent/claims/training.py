@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tenfold.claims import Scale
 
-from ..models.autoencoder import Autoencoder, reconstruction_loss
+from ..models.autoencoder import Autoencoder, Loss, reconstruction_loss
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -112,12 +112,12 @@ def train(
 
 
 def train_autoencoder(
-    network: Autoencoder, images: Float[Tensor, "n c h w"], recipe: Recipe, seed: int
+    network: Autoencoder, images: Float[Tensor, "n c h w"], recipe: Recipe, seed: int, loss: Loss = "mse"
 ) -> Training:
-    """Mean squared error of the reconstruction, with the little sparsity of §5."""
+    """Mean squared error or cross entropy of the reconstruction, with the little sparsity of §5."""
 
     def loss_of(rows: Int[Tensor, "b"]) -> Float[Tensor, ""]:
-        return reconstruction_loss(network, images[rows.to(images.device)])[0]
+        return reconstruction_loss(network, images[rows.to(images.device)], kind=loss)[0]
 
     return train(network, loss_of, len(images), recipe, seed)
 
