@@ -115,6 +115,11 @@ def switches(labels: Int[np.ndarray, "p t"]) -> Int[np.ndarray, "p"]:
     "G5",
     "Curves map to curves: continuous inside a cluster, one switch across a border",
     source="summary of the paper: curve-to-curve generation; criterion inferred",
+    known_gaps={
+        "cpu": "0.73, 0.72, 0.75 of the images along a path have its class (seeds 0, 1, 2), where 0.95 are asked for: the same limit as in G2, images "
+        "that the judge does not recognise; the canonical curves keep their bound and switch cluster exactly once, decoded steps have a "
+        "median ratio of 1.07 to 1.09"
+    },
 )
 def curve_to_curve(scale: Scale, seed: int) -> Measurement:
     """100 random paths of 64 steps inside one cluster: the largest step in the target's canonical domain is at most the

@@ -23,6 +23,11 @@ FID_RATIO = 1.25
     "G2",
     "No mode collapse and no mode mixture in generation",
     source="abstract: alleviates mode collapse and mode mixture; criterion inferred",
+    known_gaps={
+        "cpu": "accuracy 0.74, 0.70, 0.73 without labels (seeds 0, 1, 2) and 0.76, 0.73, 0.75 with them, 9, 8 and 9 of 10 clusters covered. The "
+        "autoencoder of Chinese MNIST is the limit: the judge (0.97 to 0.98 on real images) recognises only 0.60, 0.59, 0.64 of its reconstructions. "
+        "Plain transport 0.08, 0.05, 0.11, keypoint-guided 0.37, random partners in the class 0.69, 0.67, 0.73"
+    },
 )
 def no_collapse(scale: Scale, seed: int) -> Measurement:
     """smoke: digits with principal components, accuracy >= 0.97 with source labels given, plain transport reported.
